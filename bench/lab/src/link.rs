@@ -1,0 +1,149 @@
+//! veth pairs, and two ends with a hop in the middle.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use anyhow::Result;
+
+use crate::{NetNs, names};
+
+/// Joins two namespaces by a veth pair; both ends are up.
+///
+/// # Errors
+/// A name is taken or too long.
+pub fn veth(a: &NetNs, a_device: &str, b: &NetNs, b_device: &str) -> Result<()> {
+    // The pair is made inside, so that nothing ever appears in the namespace of the caller.
+    let peer = b.path();
+    a.ip(&format!(
+        "link add {a_device} type veth peer name {b_device} netns {}\nlink set {a_device} up\n",
+        peer.display()
+    ))?;
+    b.ip(&format!("link set {b_device} up\n"))
+}
+
+/// What is between the two ends of a [`Pair`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Middle {
+    /// One veth pair, nothing between.
+    None,
+    /// A namespace with a bridge: one network, a place to capture on.
+    Bridge,
+    /// A namespace that forwards: two networks, a place to capture on and to filter.
+    Router,
+}
+
+/// Two namespaces that reach each other over IPv4 and IPv6, perhaps through a third.
+#[derive(Debug)]
+pub struct Pair {
+    /// The two ends, 0 and 1.
+    pub ends: [End; 2],
+    /// What is between.
+    pub middle: Option<Hop>,
+}
+
+/// One end of a [`Pair`].
+#[derive(Debug)]
+pub struct End {
+    /// Its namespace.
+    pub ns: NetNs,
+    /// Its device.
+    pub device: String,
+    /// The device's IPv4 address.
+    pub v4: Ipv4Addr,
+    /// The device's IPv6 address.
+    pub v6: Ipv6Addr,
+}
+
+/// The namespace between the ends.
+#[derive(Debug)]
+pub struct Hop {
+    /// Its namespace.
+    pub ns: NetNs,
+    /// Its devices toward ends 0 and 1.
+    pub devices: [String; 2],
+}
+
+impl End {
+    /// Its outside address of one family.
+    #[must_use]
+    pub fn address(&self, v6: bool) -> IpAddr {
+        if v6 { self.v6.into() } else { self.v4.into() }
+    }
+}
+
+impl Pair {
+    /// Makes the namespaces, links, addresses and routes. All links have `mtu` (bytes).
+    ///
+    /// Addresses: `10.77.0.1`/`fd77::1` and `10.77.0.2`/`fd77::2` on one network, or
+    /// `10.77.0.2`/`fd77::2` and `10.77.1.2`/`fd77:1::2` behind a router that is `.1`/`::1`.
+    ///
+    /// # Errors
+    /// Not root, or the kernel refuses.
+    pub fn new(middle: Middle, mtu: u32) -> Result<Pair> {
+        let routed = middle == Middle::Router;
+        let end = |at: u8| -> Result<End> {
+            let (net, host) = if routed { (at, 2) } else { (0, at + 1) };
+            Ok(End {
+                ns: NetNs::new(if at == 0 { "a" } else { "b" })?,
+                device: names::unique(if at == 0 { "a" } else { "b" }),
+                v4: Ipv4Addr::new(10, 77, net, host),
+                v6: Ipv6Addr::new(0xfd77, net.into(), 0, 0, 0, 0, 0, host.into()),
+            })
+        };
+        let pair = Pair {
+            ends: [end(0)?, end(1)?],
+            middle: match middle {
+                Middle::None => None,
+                Middle::Bridge | Middle::Router => Some(Hop {
+                    ns: NetNs::new("m")?,
+                    devices: [names::unique("ma"), names::unique("mb")],
+                }),
+            },
+        };
+        let [a, b] = &pair.ends;
+        match &pair.middle {
+            None => veth(&a.ns, &a.device, &b.ns, &b.device)?,
+            Some(hop) => {
+                veth(&a.ns, &a.device, &hop.ns, &hop.devices[0])?;
+                veth(&b.ns, &b.device, &hop.ns, &hop.devices[1])?;
+                hop.ns.ip(&format!(
+                    "link set {} mtu {mtu}\nlink set {} mtu {mtu}\n",
+                    hop.devices[0], hop.devices[1]
+                ))?;
+                hop.join(routed)?;
+            }
+        }
+        for end in &pair.ends {
+            end.ns.ip(&format!(
+                "link set {0} mtu {mtu}\naddr add {1}/24 dev {0}\naddr add {2}/64 dev {0} nodad\n",
+                end.device, end.v4, end.v6
+            ))?;
+            if routed {
+                let net = end.v4.octets()[2];
+                end.ns.ip(&format!(
+                    "route add default via 10.77.{net}.1\nroute add default via fd77:{net:x}::1\n"
+                ))?;
+            }
+        }
+        Ok(pair)
+    }
+}
+
+impl Hop {
+    fn join(&self, routed: bool) -> Result<()> {
+        if routed {
+            self.ns.sysctl("net.ipv4.ip_forward", "1")?;
+            self.ns.sysctl("net.ipv6.conf.all.forwarding", "1")?;
+            for (net, device) in self.devices.iter().enumerate() {
+                self.ns.ip(&format!(
+                    "addr add 10.77.{net}.1/24 dev {device}\naddr add fd77:{net:x}::1/64 dev {device} nodad\n"
+                ))?;
+            }
+            return Ok(());
+        }
+        let bridge = names::unique("br");
+        self.ns.ip(&format!(
+            "link add {bridge} type bridge\nlink set {0} master {bridge}\nlink set {1} master {bridge}\nlink set {bridge} up\n",
+            self.devices[0], self.devices[1]
+        ))
+    }
+}

@@ -1,0 +1,135 @@
+//! A distribution kernel in QEMU, joined to a namespace by a tap device.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Prepared, initramfs};
+use crate::link::veth;
+use crate::{NetNs, Process, names};
+
+/// Emulated on a busy machine: a boot takes 10 s when all is well.
+const BOOT: Duration = Duration::from_secs(240);
+const COMMAND: Duration = Duration::from_secs(120);
+
+/// A running guest: its first network device is on a bridge that namespaces can join.
+#[derive(Debug)]
+pub struct Guest {
+    console: Mutex<Console>,
+    hop: NetNs,
+    bridge: String,
+    /// `uname -r` inside.
+    pub release: String,
+}
+
+#[derive(Debug)]
+struct Console {
+    qemu: Process,
+    next: u64,
+}
+
+impl Guest {
+    /// The guest's outside addresses, on `10.79.0.0/16` and `fd79::/64`.
+    pub const V4: Ipv4Addr = Ipv4Addr::new(10, 79, 255, 1);
+    /// See [`Guest::V4`].
+    pub const V6: Ipv6Addr = Ipv6Addr::new(0xfd79, 0, 0, 0, 0, 0, 0xffff, 1);
+
+    /// Boots a prepared kernel.
+    ///
+    /// # Errors
+    /// QEMU cannot run or the guest is not up within minutes; the message has its console.
+    pub fn boot(kernel: &Prepared) -> Result<Guest> {
+        let hop = NetNs::new("q")?;
+        let (bridge, tap) = (names::unique("br"), names::unique("tp"));
+        hop.ip(&format!(
+            "link add {bridge} type bridge\nlink set {bridge} up\ntuntap add {tap} mode tap vnet_hdr\nlink set {tap} master {bridge}\nlink set {tap} up\n"
+        ))?;
+        let mut command = hop.command("qemu-system-x86_64");
+        command
+            .args(["-accel", "tcg", "-cpu", "max", "-m", "256", "-smp", "1"])
+            .args(["-nodefaults", "-no-reboot", "-display", "none"])
+            .args(["-serial", "null", "-serial", "stdio"])
+            .arg("-kernel")
+            .arg(&kernel.program)
+            .arg("-initrd")
+            .arg(initramfs::beside(&kernel.program))
+            .args([
+                "-append",
+                "console=ttyS0 quiet panic=-1 random.trust_cpu=on",
+            ])
+            .arg("-netdev")
+            .arg(format!("tap,id=net,ifname={tap},script=no,downscript=no"))
+            .args(["-device", "virtio-net-pci,netdev=net,romfile="]);
+        let qemu = hop.spawn(command)?;
+        let ready = qemu
+            .wait_line(BOOT, |line| line.contains("@ready="))
+            .context("the guest does not boot")?;
+        let release = ready.split_once('=').map_or("", |(_, release)| release);
+        let guest = Guest {
+            release: release.to_owned(),
+            console: Mutex::new(Console { qemu, next: 0 }),
+            hop,
+            bridge,
+        };
+        guest.run(&format!(
+            "ip addr add {}/16 dev eth0; ip -6 addr add {}/64 dev eth0; ip link set eth0 up",
+            Guest::V4,
+            Guest::V6
+        ))?;
+        Ok(guest)
+    }
+
+    /// Runs shell text inside (one line) and returns its output.
+    ///
+    /// # Errors
+    /// Its status is not 0, or it takes more than two minutes.
+    pub fn run(&self, text: &str) -> Result<String> {
+        ensure!(!text.contains('\n'), "guest commands are one line");
+        let mut console = self.console.lock().unwrap_or_else(PoisonError::into_inner);
+        console.next += 1;
+        let id = console.next;
+        let first = console.qemu.line_count();
+        console.qemu.write(format!("{id} {text}\n").as_bytes())?;
+        let (prefix, end) = (format!("@{id}:"), format!("@{id}="));
+        let (mut output, mut at) = (String::new(), first);
+        loop {
+            let (line_number, line) = console
+                .qemu
+                .wait_line_from(at, COMMAND, |line| {
+                    line.starts_with(&prefix) || line.starts_with(&end)
+                })
+                .with_context(|| format!("in the guest: {text}"))?;
+            at = line_number + 1;
+            if let Some(status) = line.strip_prefix(&end) {
+                ensure!(
+                    status == "0",
+                    "in the guest: {text}: status {status}\n{output}"
+                );
+                return Ok(output);
+            }
+            output.push_str(line.strip_prefix(&prefix).unwrap_or_default());
+            output.push('\n');
+        }
+    }
+
+    /// Joins `ns` to the guest's network and returns its addresses there (number `number`).
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn attach(&self, ns: &NetNs, number: u8) -> Result<(IpAddr, IpAddr)> {
+        let (inside, outside) = (names::unique("g"), names::unique("h"));
+        let (v4, v6) = (
+            Ipv4Addr::new(10, 79, 1, number),
+            Ipv6Addr::new(0xfd79, 0, 0, 0, 0, 0, 1, number.into()),
+        );
+        veth(ns, &inside, &self.hop, &outside)?;
+        self.hop
+            .ip(&format!("link set {outside} master {}\n", self.bridge))?;
+        ns.ip(&format!(
+            "addr add {v4}/16 dev {inside}\naddr add {v6}/64 dev {inside} nodad\n"
+        ))?;
+        Ok((v4.into(), v6.into()))
+    }
+}

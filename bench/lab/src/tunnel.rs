@@ -1,0 +1,173 @@
+//! A tunnel between two namespaces, configured and up.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::keys::Keys;
+use crate::link::{End, Middle};
+use crate::peers::Prepared;
+use crate::peers::local::Device;
+use crate::{NetNs, Pair, names, ping};
+
+/// MTU inside: what a tunnel over 1500 bytes and IPv6 has room for.
+pub const MTU: u32 = 1420;
+/// The listen port of both ends.
+pub const PORT: u16 = 51820;
+
+/// Two ends with a device each.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// The devices, in the order of the ends. Before `pair`, so that they end before their
+    /// namespaces do.
+    pub devices: [Device; 2],
+    /// The namespaces and links.
+    pub pair: Pair,
+    /// The keys of both ends.
+    pub keys: [Keys; 2],
+}
+
+/// How to make a [`Tunnel`].
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// What is between the ends.
+    pub middle: Middle,
+    /// IPv6 outside.
+    pub v6: bool,
+    /// More arguments for each program.
+    pub arguments: &'a [&'a str],
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Options {
+            middle: Middle::None,
+            v6: false,
+            arguments: &[],
+        }
+    }
+}
+
+impl Tunnel {
+    /// Starts both programs, configures them with `wg`, sets both links up.
+    ///
+    /// Each end knows the other's endpoint. Inside, the ends are `10.78.0.1`/`fd78::1` and
+    /// `10.78.0.2`/`fd78::2`.
+    ///
+    /// # Errors
+    /// A program does not start or refuses its configuration.
+    pub fn new(peers: [&Prepared; 2], options: &Options<'_>) -> Result<Tunnel> {
+        let pair = Pair::new(options.middle, 1500)?;
+        let [a, b] = &pair.ends;
+        let names = [names::unique("w"), names::unique("w")];
+        let start = |peer: &Prepared, end: &End, name: &str| {
+            Device::start_with(peer, &end.ns, name, options.arguments)
+        };
+        let tunnel = Tunnel {
+            devices: [
+                start(peers[0], a, &names[0])?,
+                start(peers[1], b, &names[1])?,
+            ],
+            keys: [Keys::generate()?, Keys::generate()?],
+            pair,
+        };
+        for at in [0, 1] {
+            let endpoint = SocketAddr::new(tunnel.pair.ends[1 - at].address(options.v6), PORT);
+            tunnel.configure(
+                at,
+                &format!(
+                    "[Interface]\nPrivateKey = {}\nListenPort = {PORT}\n[Peer]\nPublicKey = {}\nAllowedIPs = {}/32, {}/128\nEndpoint = {endpoint}\n",
+                    tunnel.keys[at].private,
+                    tunnel.keys[1 - at].public,
+                    Tunnel::inside_v4(1 - at),
+                    Tunnel::inside_v6(1 - at),
+                ),
+            )?;
+            tunnel.up(&tunnel.pair.ends[at].ns, at)?;
+        }
+        Ok(tunnel)
+    }
+
+    /// Addresses, MTU and up, for the device of end `at`, which is in `ns`.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn up(&self, ns: &NetNs, at: usize) -> Result<()> {
+        ns.ip(&format!(
+            "addr add {v4}/24 dev {name}\naddr add {v6}/64 dev {name} nodad\nlink set {name} mtu {MTU}\nlink set {name} up\n",
+            v4 = Tunnel::inside_v4(at),
+            v6 = Tunnel::inside_v6(at),
+            name = self.devices[at].name,
+        ))
+    }
+
+    /// The IPv4 address inside of end `at`.
+    #[must_use]
+    pub fn inside_v4(at: usize) -> Ipv4Addr {
+        Ipv4Addr::new(10, 78, 0, at as u8 + 1)
+    }
+
+    /// The IPv6 address inside of end `at`.
+    #[must_use]
+    pub fn inside_v6(at: usize) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, at as u16 + 1)
+    }
+
+    /// The address inside of end `at`, of one family.
+    #[must_use]
+    pub fn inside(at: usize, v6: bool) -> IpAddr {
+        if v6 {
+            Tunnel::inside_v6(at).into()
+        } else {
+            Tunnel::inside_v4(at).into()
+        }
+    }
+
+    /// The namespace of end `at`.
+    #[must_use]
+    pub fn ns(&self, at: usize) -> &NetNs {
+        &self.pair.ends[at].ns
+    }
+
+    /// `wg setconf` at end `at`.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn configure(&self, at: usize, text: &str) -> Result<()> {
+        self.ns(at)
+            .run_with_input(
+                "wg",
+                ["setconf", &self.devices[at].name, "/dev/stdin"],
+                text.as_bytes(),
+            )
+            .map(drop)
+    }
+
+    /// `wg set DEVICE …` at end `at`; the arguments are separated by blanks.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn set(&self, at: usize, arguments: &str) -> Result<()> {
+        let mut all = vec!["set", &self.devices[at].name];
+        all.extend(arguments.split_whitespace());
+        self.ns(at).run("wg", all).map(drop)
+    }
+
+    /// `wg show DEVICE WHAT` at end `at`.
+    ///
+    /// # Errors
+    /// `wg` fails.
+    pub fn show(&self, at: usize, what: &str) -> Result<String> {
+        self.ns(at)
+            .run("wg", ["show", &self.devices[at].name, what])
+    }
+
+    /// Pings from end `at` until the other answers; the time that took.
+    ///
+    /// # Errors
+    /// No answer within `limit`.
+    pub fn reach(&self, at: usize, v6: bool, limit: Duration) -> Result<Duration> {
+        ping::until_answered(self.ns(at), Tunnel::inside(1 - at, v6), limit)
+    }
+}

@@ -1,0 +1,65 @@
+//! Processor time and memory used, by a process and by the machine.
+
+use anyhow::{Context, Result};
+
+use crate::sys;
+
+/// What a process has used so far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Usage {
+    /// Processor time in user space and in the kernel on its behalf, seconds.
+    pub cpu: f64,
+    /// Resident memory, bytes.
+    pub resident: u64,
+    /// The most there has been of it, bytes.
+    pub peak: u64,
+}
+
+/// What process `pid` has used so far.
+///
+/// # Errors
+/// There is no such process.
+pub fn of(pid: u32) -> Result<Usage> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(") ").context("/proc/PID/stat")?;
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let number = |at: usize| -> Result<u64> {
+        Ok(fields.get(at).context("/proc/PID/stat is short")?.parse()?)
+    };
+    // proc(5): utime is field 14, stime 15, rss (pages) 24; the first here is field 3.
+    let ticks = number(11)? + number(12)?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let bytes = |field: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .and_then(|rest| rest.trim().strip_suffix(" kB"))
+            .and_then(|kib| kib.trim().parse::<u64>().ok())
+            .map_or(0, |kib| kib * 1024)
+    };
+    Ok(Usage {
+        cpu: ticks as f64 / sys::ticks_per_second() as f64,
+        resident: bytes("VmRSS:"),
+        peak: bytes("VmHWM:"),
+    })
+}
+
+/// Processor time the whole machine has spent busy since boot, seconds over all processors.
+///
+/// # Errors
+/// `/proc/stat` is not readable.
+pub fn machine() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().context("/proc/stat is empty")?;
+    let ticks: Vec<u64> = line
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    // proc(5): user nice system idle iowait irq softirq steal; guest time is in user already.
+    let busy: u64 = [0, 1, 2, 5, 6, 7]
+        .iter()
+        .filter_map(|at| ticks.get(*at))
+        .sum();
+    Ok(busy as f64 / sys::ticks_per_second() as f64)
+}

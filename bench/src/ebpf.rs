@@ -1,0 +1,147 @@
+//! What the XDP program costs per packet of each class, against one that passes everything unseen.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use ringtun::bpf::{PassProgram, WanProgram};
+use ringtun_common::fixtures::{self, Fixture, World};
+use ringtun_common::verdict::Verdict;
+
+use crate::report::{Host, Report, Row, median};
+
+/// The kernel says of a test run that its frame came in by this.
+const LOOPBACK: u32 = 1;
+/// The kernel tests no shorter frame.
+const SHORTEST_FRAME: usize = 14;
+const OURS: &str = "ringtun";
+const EMPTY: &str = "xdp-pass";
+
+/// Options of the suite.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Write all rows to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Runs of each program and class; the median counts.
+    #[arg(long, default_value_t = 9)]
+    runs: usize,
+    /// Packets of one run.
+    #[arg(long, default_value_t = 200_000)]
+    packets: u32,
+}
+
+/// A frame, and the name of the case it stands for.
+struct Case {
+    name: String,
+    frame: Vec<u8>,
+    /// Nanoseconds per packet of each run: ours, and the empty program.
+    runs: [Vec<f64>; 2],
+}
+
+/// Runs the suite.
+///
+/// # Errors
+/// The kernel does not take the programs.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    ensure!(
+        arguments.runs > 0 && arguments.packets > 0,
+        "nothing to run"
+    );
+    let mut wan = WanProgram::load()?;
+    let empty = PassProgram::load()?;
+    wan.set_interface(LOOPBACK, World::INTERFACE)?;
+    for endpoint in World::ENDPOINTS {
+        wan.add_endpoint(endpoint)?;
+    }
+    let socket = ringtun_lab::xdp_socket().context("an AF_XDP socket")?;
+    wan.set_socket(World::INTERFACE.first_socket, socket.as_fd())?;
+
+    let mut cases = cases();
+    for run in 0..arguments.runs {
+        for case in &mut cases {
+            let [ours, pass] = &mut case.runs;
+            let nanoseconds = |outcome: std::time::Duration| outcome.as_nanos() as f64;
+            ours.push(nanoseconds(
+                wan.test_run(&case.frame, arguments.packets)?.duration,
+            ));
+            pass.push(nanoseconds(
+                empty.test_run(&case.frame, arguments.packets)?.duration,
+            ));
+        }
+        println!("run {}/{}", run + 1, arguments.runs);
+    }
+    print_table(&cases);
+    if let Some(file) = &arguments.json {
+        report(cases)?.write(file)?;
+        println!("written to {}", file.display());
+    }
+    Ok(())
+}
+
+/// The first fixture of each class and verdict.
+fn cases() -> Vec<Case> {
+    let mut seen = Vec::new();
+    let mut cases = Vec::new();
+    for Fixture {
+        frame,
+        class,
+        verdict,
+        ..
+    } in fixtures::all()
+    {
+        if frame.len() < SHORTEST_FRAME || seen.contains(&(class, verdict)) {
+            continue;
+        }
+        seen.push((class, verdict));
+        let name = match verdict {
+            Verdict::Foreign | Verdict::Other | Verdict::NotIp => class.label().to_owned(),
+            other => format!("{} {}", class.label(), other.label()),
+        };
+        cases.push(Case {
+            name,
+            frame,
+            runs: [Vec::new(), Vec::new()],
+        });
+    }
+    cases
+}
+
+fn print_table(cases: &[Case]) {
+    println!(
+        "\n{:<40} {:>8} {:>8} {:>8}",
+        "ns per packet", OURS, EMPTY, "over it"
+    );
+    for case in cases {
+        let [ours, pass] = case.runs.each_ref().map(|runs| median(runs));
+        println!(
+            "{:<40} {ours:>8.0} {pass:>8.0} {:>8.0}",
+            case.name,
+            ours - pass
+        );
+    }
+}
+
+fn report(cases: Vec<Case>) -> Result<Report> {
+    let mut rows = Vec::new();
+    for case in cases {
+        for (implementation, runs) in [OURS, EMPTY].into_iter().zip(case.runs) {
+            rows.push(Row {
+                suite: "ebpf",
+                case: case.name.clone(),
+                implementation: implementation.to_owned(),
+                metric: "cost",
+                unit: "ns",
+                value: median(&runs),
+                runs,
+            });
+        }
+    }
+    Ok(Report {
+        schema: 1,
+        host: Host::this()?,
+        versions: BTreeMap::from([(OURS.to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
+        rows,
+    })
+}

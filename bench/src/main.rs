@@ -1,0 +1,92 @@
+//! Side-by-side benches: every implementation in one invocation, alternating run by run.
+//!
+//! * [`ebpf`]: the XDP program, packet by packet.
+//! * [`tunnel`]: whole tunnels between two namespaces.
+//! * [`report`]: rows, medians, the JSON file and the table with ratios.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use ringtun_lab::interop;
+use ringtun_lab::peers::{self, Implementation};
+
+mod ebpf;
+mod report;
+mod tunnel;
+
+/// Benches of ringtun against other implementations, and interoperability with them.
+#[derive(Debug, Parser)]
+#[command(name = "ringtun-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Suite,
+}
+
+#[derive(Debug, Subcommand)]
+enum Suite {
+    /// Whole tunnels between two namespaces: goodput and processor time.
+    Tunnel(tunnel::Arguments),
+    /// The XDP program: nanoseconds per packet of each class.
+    Ebpf(ebpf::Arguments),
+    /// ringtun against real peers, every combination at once.
+    Interop(Interop),
+}
+
+#[derive(Debug, clap::Args)]
+struct Interop {
+    /// wireguard-go, boringtun, linux; all of them when none is named.
+    peers: Vec<String>,
+    /// What is tried against them.
+    #[arg(long, default_value = "ringtun")]
+    subject: String,
+    /// The ringtun binary.
+    #[arg(long, default_value_os_t = default_binary())]
+    ringtun: PathBuf,
+    /// Smaller transfers; one with each peer across a rekey
+    #[arg(long)]
+    short: bool,
+}
+
+/// What `$RINGTUN` names, else `target/release/ringtun` of this workspace.
+fn default_binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("RINGTUN") {
+        return path.into();
+    }
+    peers::default_cache().with_file_name("release/ringtun")
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Suite::Tunnel(arguments) => tunnel::run(&arguments),
+        Suite::Ebpf(arguments) => ebpf::run(&arguments),
+        Suite::Interop(arguments) => interop(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringtun-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn interop(arguments: &Interop) -> Result<()> {
+    let chosen = arguments
+        .peers
+        .iter()
+        .map(|name| Implementation::parse(name, &arguments.ringtun))
+        .collect::<Result<Vec<_>>>()?;
+    interop::run(&interop::Options {
+        subject: Implementation::parse(&arguments.subject, &arguments.ringtun)?,
+        peers: if chosen.is_empty() {
+            Implementation::others().to_vec()
+        } else {
+            chosen
+        },
+        short: arguments.short,
+        cache: peers::default_cache(),
+    })
+    .map(drop)
+}

@@ -1,0 +1,212 @@
+//! Rows of measurements: medians, the JSON file, the table with ratios.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// What `--json` writes.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Version of this shape.
+    pub schema: u32,
+    /// The machine.
+    pub host: Host,
+    /// Which version of each implementation ran.
+    pub versions: BTreeMap<String, String>,
+    /// The measurements.
+    pub rows: Vec<Row>,
+}
+
+/// The machine that measured.
+#[derive(Debug, Serialize)]
+pub struct Host {
+    /// The processor's name.
+    pub cpu: String,
+    /// Processors online.
+    pub cores: usize,
+    /// `uname -r`.
+    pub kernel: String,
+}
+
+/// One metric of one implementation in one case.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The suite (`tunnel`).
+    pub suite: &'static str,
+    /// The case (`tcp1`).
+    pub case: String,
+    /// The implementation.
+    #[serde(rename = "impl")]
+    pub implementation: String,
+    /// The metric (`goodput`).
+    pub metric: &'static str,
+    /// Its unit (`bit/s`).
+    pub unit: &'static str,
+    /// The median of `runs`.
+    pub value: f64,
+    /// Each run, in order.
+    pub runs: Vec<f64>,
+}
+
+impl Host {
+    /// This machine.
+    ///
+    /// # Errors
+    /// `/proc` is not readable.
+    pub fn this() -> Result<Host> {
+        let info = fs::read_to_string("/proc/cpuinfo").context("/proc/cpuinfo")?;
+        let cpu = info
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+            .map_or("unknown", |(_, name)| name)
+            .to_owned();
+        Ok(Host {
+            cpu,
+            cores: std::thread::available_parallelism()?.get(),
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?
+                .trim()
+                .to_owned(),
+        })
+    }
+}
+
+/// The middle value; the mean of the two middle ones of an even number; 0 of none.
+#[must_use]
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}
+
+impl Report {
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, file: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        fs::write(file, text + "\n").with_context(|| format!("{}", file.display()))
+    }
+
+    /// A table per case: each implementation's metrics, and its goodput relative to `reference`.
+    #[must_use]
+    pub fn table(&self, reference: &str) -> String {
+        let value = |case: &str, implementation: &str, metric: &str| {
+            self.rows
+                .iter()
+                .find(|row| {
+                    row.case == case && row.implementation == implementation && row.metric == metric
+                })
+                .map(|row| row.value)
+        };
+        let spread = |case: &str, implementation: &str| {
+            self.rows
+                .iter()
+                .find(|row| {
+                    row.case == case
+                        && row.implementation == implementation
+                        && row.metric == "goodput"
+                })
+                .map(|row| {
+                    let low = row.runs.iter().copied().fold(f64::INFINITY, f64::min);
+                    let high = row.runs.iter().copied().fold(0.0, f64::max);
+                    format!("{:.2}–{:.2}", low / 1e9, high / 1e9)
+                })
+                .unwrap_or_default()
+        };
+        let mut text = format!(
+            "{} ({} cores), kernel {}\n{:<6} {:<13} {:>8} {:>13} {:>12} {:>15} {:>15}\n",
+            self.host.cpu,
+            self.host.cores,
+            self.host.kernel,
+            "case",
+            "impl",
+            "Gbit/s",
+            "(min–max)",
+            format!("vs {}", short(reference)),
+            "machine s/GB",
+            "process s/GB"
+        );
+        let mut seen = Vec::new();
+        for row in &self.rows {
+            let key = (&row.case, &row.implementation);
+            if seen.contains(&key) {
+                continue;
+            }
+            seen.push(key);
+            let (case, implementation) = (row.case.as_str(), row.implementation.as_str());
+            let goodput = value(case, implementation, "goodput").unwrap_or(0.0);
+            let ratio = value(case, reference, "goodput")
+                .filter(|other| *other > 0.0)
+                .map_or("-".into(), |other| format!("{:.2}", goodput / other));
+            let seconds = |metric: &str| {
+                value(case, implementation, metric).map_or("-".into(), |s| format!("{s:.2}"))
+            };
+            text.push_str(&format!(
+                "{case:<6} {implementation:<13} {:>8.2} {:>13} {ratio:>12} {:>15} {:>15}\n",
+                goodput / 1e9,
+                spread(case, implementation),
+                seconds("cpu-machine"),
+                seconds("cpu-process"),
+            ));
+        }
+        for (implementation, version) in &self.versions {
+            text.push_str(&format!("{implementation}: {version}\n"));
+        }
+        text
+    }
+}
+
+fn short(reference: &str) -> &str {
+    match reference {
+        "wireguard-go" => "wg-go",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&[]), 0.0);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+
+    #[test]
+    fn the_file_has_the_agreed_names() {
+        let report = Report {
+            schema: 1,
+            host: Host {
+                cpu: "c".into(),
+                cores: 2,
+                kernel: "k".into(),
+            },
+            versions: BTreeMap::new(),
+            rows: vec![Row {
+                suite: "tunnel",
+                case: "tcp1".into(),
+                implementation: "none".into(),
+                metric: "goodput",
+                unit: "bit/s",
+                value: 1e9,
+                runs: vec![1e9],
+            }],
+        };
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["schema"], 1);
+        assert_eq!(json["host"]["cores"], 2);
+        assert_eq!(json["rows"][0]["impl"], "none");
+        assert_eq!(json["rows"][0]["value"], 1e9);
+        assert!(report.table("none").contains("1.00"));
+    }
+}

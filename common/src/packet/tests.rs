@@ -1,0 +1,214 @@
+use super::*;
+use crate::cursor::SliceCursor;
+use crate::fixtures::{self, World, frames};
+use crate::verdict::{Verdict, judge};
+use proptest::prelude::*;
+use std::collections::HashSet;
+
+fn read(frame: &[u8]) -> Result<Packet, Unreadable> {
+    parse(&mut SliceCursor::new(frame))
+}
+
+fn judged(frame: &[u8], mut world: World) -> (Class, Verdict) {
+    judge(&read(frame), frame.len(), &mut world)
+}
+
+#[test]
+fn every_fixture_gets_its_class_and_verdict() {
+    for fixture in fixtures::all() {
+        let expected = (fixture.class, fixture.verdict);
+        let got = judged(&fixture.frame, World::with_socket());
+        assert_eq!(got, expected, "{}", fixture.name);
+        let expected = (fixture.class, fixture.verdict_without_socket());
+        let got = judged(&fixture.frame, World::without_socket());
+        assert_eq!(got, expected, "{} without socket", fixture.name);
+    }
+}
+
+#[test]
+fn every_class_and_verdict_has_a_fixture_and_every_fixture_its_own_name() {
+    let fixtures = fixtures::all();
+    let classes: HashSet<_> = fixtures.iter().map(|f| f.class).collect();
+    for class in Class::ALL {
+        assert!(classes.contains(class), "no fixture for {class:?}");
+    }
+    let with = fixtures.iter().map(|f| f.verdict);
+    let without = fixtures.iter().map(|f| f.verdict_without_socket());
+    let verdicts: HashSet<_> = with.chain(without).collect();
+    for verdict in Verdict::ALL {
+        assert!(verdicts.contains(verdict), "no fixture for {verdict:?}");
+    }
+    let names: HashSet<_> = fixtures.iter().map(|f| &f.name).collect();
+    assert_eq!(names.len(), fixtures.len());
+    assert!(fixtures.len() >= 150, "{} fixtures", fixtures.len());
+}
+
+#[test]
+fn addresses_ports_and_length_are_read() {
+    let udp = frames::udp_between(0x1234, 51820, &fixtures::message(4, 40));
+    for (frame, source, destination) in [
+        (
+            frames::over4(17, &udp),
+            mapped([192, 0, 2, 1]),
+            mapped(frames::HOST4),
+        ),
+        (
+            frames::over6(17, &udp),
+            [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+            frames::HOST6,
+        ),
+    ] {
+        assert_eq!(
+            read(&frame),
+            Ok(Packet {
+                class: Class::WireGuardData,
+                ip: true,
+                destination_mac: frames::HOST_MAC,
+                source,
+                destination,
+                part: Part::Whole,
+                source_port: 0x1234,
+                destination_port: 51820,
+                payload_len: 40,
+                key: 0xa5a5_a5a5,
+            })
+        );
+    }
+}
+
+/// What steering hashes, per class.
+#[test]
+fn each_class_with_flows_of_its_own_gives_their_key() {
+    let keys = |wanted: Class| -> HashSet<u32> {
+        let fixtures = fixtures::all().into_iter();
+        fixtures
+            .filter(|fixture| fixture.class == wanted)
+            .filter_map(|fixture| read(&fixture.frame).ok())
+            .filter(|packet| packet.part == Part::Whole)
+            .map(|packet| packet.key)
+            .collect()
+    };
+    assert_eq!(keys(Class::WireGuardData), [0xa5a5_a5a5].into());
+    assert_eq!(keys(Class::WireGuardInitiation), [0].into());
+    assert_eq!(keys(Class::Esp), [0xc001_0203].into());
+    assert_eq!(keys(Class::NatTEsp), [0xc001_0203, 0x100].into());
+    assert_eq!(keys(Class::GreV0), [0, 7].into());
+    assert_eq!(keys(Class::GreV1), [9].into());
+    assert_eq!(keys(Class::OpenVpnDataV2), [0x0055_5555].into());
+    assert_eq!(keys(Class::OpenVpnDataV1), [0].into());
+}
+
+#[test]
+fn the_receiver_index_is_little_endian() {
+    let mut message = fixtures::message(4, 40);
+    message[4..8].copy_from_slice(&[1, 2, 3, 4]);
+    let frame = frames::over4(17, &frames::udp(&message));
+    assert_eq!(read(&frame).unwrap().key, 0x0403_0201);
+}
+
+#[test]
+fn ethernet_padding_behind_a_short_packet_is_not_payload() {
+    let mut frame = frames::over4(17, &frames::udp(&[4, 0]));
+    frame.resize(60, 0);
+    assert_eq!(
+        judged(&frame, World::with_socket()),
+        (Class::Udp, Verdict::Other)
+    );
+    let mut frame = frames::over4(17, &frames::udp(&fixtures::message(4, 32)));
+    frame.resize(frame.len() + 20, 0);
+    assert_eq!(read(&frame).unwrap().payload_len, 32);
+}
+
+#[test]
+fn every_truncation_of_every_fixture_is_refused_or_the_same() {
+    for fixture in fixtures::all() {
+        for len in 0..fixture.frame.len() {
+            let got = judged(&fixture.frame[..len], World::with_socket());
+            assert!(
+                got.0 == Class::Unreadable || got == (fixture.class, fixture.verdict),
+                "{} cut to {len}: {got:?}",
+                fixture.name
+            );
+        }
+    }
+}
+
+#[test]
+fn a_frame_whose_first_buffer_ends_early_is_read_as_far_as_it_reaches() {
+    struct Short<'a>(SliceCursor<'a>, usize);
+    impl Cursor for Short<'_> {
+        fn frame_len(&self) -> usize {
+            self.1
+        }
+        fn offset(&self) -> usize {
+            self.0.offset()
+        }
+        fn take<const N: usize>(&mut self) -> Result<[u8; N], Truncated> {
+            self.0.take()
+        }
+        fn skip(&mut self, n: usize) -> Result<(), Truncated> {
+            self.0.skip(n)
+        }
+    }
+    let frame = frames::over4(17, &frames::udp(&fixtures::message(4, 8900)));
+    for (reach, class) in [
+        (14 + 20 + 8 + 8, Ok(Class::WireGuardData)),
+        (14 + 20 + 8 + 7, Err(Unreadable::Truncated)),
+        (14 + 20 + 7, Err(Unreadable::Truncated)),
+    ] {
+        let mut cursor = Short(SliceCursor::new(&frame[..reach]), frame.len());
+        assert_eq!(parse(&mut cursor).map(|packet| packet.class), class);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_get_a_verdict_and_the_cursor_stays_inside(frame: Vec<u8>) {
+        let mut cursor = SliceCursor::new(&frame);
+        let _ = parse(&mut cursor);
+        prop_assert!(cursor.offset() <= frame.len());
+    }
+
+    #[test]
+    fn any_ip_packet_gets_a_verdict(v6: bool, tags in 0usize..4, packet: Vec<u8>) {
+        let ethertype = if v6 { 0x86dd } else { 0x0800 };
+        let frame = frames::ethernet(&vec![0x8100; tags], ethertype, &packet);
+        let mut cursor = SliceCursor::new(&frame);
+        let parsed = parse(&mut cursor);
+        prop_assert!(cursor.offset() <= frame.len());
+        prop_assert_ne!(judge(&parsed, frame.len(), &mut World::with_socket()).1, Verdict::NotIp);
+    }
+
+    #[test]
+    fn a_datagram_of_any_size_is_found(
+        v6: bool,
+        ports: (u16, u16),
+        payload in proptest::collection::vec(any::<u8>(), 0..1500),
+    ) {
+        let udp = frames::udp_between(ports.0, ports.1, &payload);
+        let frame = if v6 { frames::over6(17, &udp) } else { frames::over4(17, &udp) };
+        let found = read(&frame).unwrap();
+        prop_assert_eq!(usize::from(found.payload_len), payload.len());
+        prop_assert_eq!((found.source_port, found.destination_port), ports);
+    }
+
+    /// Only a frame with our hardware address, our address and our port is taken.
+    #[test]
+    fn nothing_but_ours_is_taken(index in 0usize..1000, at in 0usize..120, bit in 0u8..8) {
+        let fixtures = fixtures::all();
+        let fixture = &fixtures[index % fixtures.len()];
+        let mut frame = fixture.frame.clone();
+        if let Some(byte) = frame.get_mut(at) {
+            *byte ^= 1 << bit;
+        }
+        if judged(&frame, World::with_socket()).1 == Verdict::Ours {
+            let packet = read(&frame).unwrap();
+            prop_assert_eq!(packet.destination_mac, frames::HOST_MAC);
+            prop_assert_eq!(packet.destination_port, frames::PORT);
+            prop_assert!(
+                packet.destination == mapped(frames::HOST4) || packet.destination == frames::HOST6
+            );
+            prop_assert_eq!(packet.part, Part::Whole);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What becomes of a packet on the WAN side, and why: one value of one enum.
+
+use crate::class::Class;
+use crate::packet::{Packet, Part, Unreadable};
+use crate::tables::{LocalEndpoint, Tables};
+
+/// What the XDP program does with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// `XDP_PASS`: on to the kernel's stack, untouched.
+    Pass,
+    /// `XDP_REDIRECT`: into an AF_XDP socket.
+    Redirect,
+}
+
+macro_rules! verdicts {
+    ($($(#[$doc:meta])* $name:ident = $label:literal => $action:ident,)*) => {
+        /// Why a packet left the XDP program the way it did.
+        ///
+        /// Each value indexes a per-CPU counter, is a Prometheus label and maps
+        /// to an [`Action`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Verdict { $($(#[$doc])* $name,)* }
+
+        impl Verdict {
+            /// Every verdict, in the order of their counters.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The label in metrics, `show` and logs.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$name => $label,)* }
+            }
+
+            /// What the XDP program does with the packet.
+            #[must_use]
+            #[inline]
+            pub const fn action(self) -> Action {
+                match self { $(Self::$name => Action::$action,)* }
+            }
+        }
+    };
+}
+
+verdicts! {
+    /// WireGuard data for a device of ours: to the AF_XDP socket of its queue.
+    Ours = "ours" => Redirect,
+    /// As [`Ours`](Self::Ours), but no AF_XDP socket serves its queue.
+    NoSocket = "no-socket" => Pass,
+    /// As [`Ours`](Self::Ours), but longer than what an AF_XDP socket takes.
+    Oversize = "oversize" => Pass,
+    /// A WireGuard handshake message for a device of ours.
+    Handshake = "handshake" => Pass,
+    /// A tunnel's packet that is not for a device of ours.
+    Foreign = "foreign" => Pass,
+    /// A fragment of an IP packet, the first or a later one.
+    Fragment = "fragment" => Pass,
+    /// IP that belongs to no tunnel.
+    Other = "other" => Pass,
+    /// Neither IPv4 nor IPv6.
+    NotIp = "not-ip" => Pass,
+    /// The frame ends before its headers do.
+    Truncated = "truncated" => Pass,
+    /// Header fields that contradict each other or the frame's length.
+    Malformed = "malformed" => Pass,
+    /// More VLAN tags or IPv6 extension headers than are walked.
+    TooDeep = "too-deep" => Pass,
+}
+
+impl Verdict {
+    /// How many verdicts, and so how many counters, there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// The index of the verdict's counter.
+    #[must_use]
+    #[inline]
+    pub const fn index(self) -> u32 {
+        self as u32
+    }
+}
+
+impl From<Unreadable> for Verdict {
+    #[inline]
+    fn from(why: Unreadable) -> Self {
+        match why {
+            Unreadable::Truncated => Self::Truncated,
+            Unreadable::Malformed => Self::Malformed,
+            Unreadable::TooDeep => Self::TooDeep,
+        }
+    }
+}
+
+/// Judges a frame of `len` bytes, of which the parser said `parsed`. If the
+/// verdict is [`Verdict::Ours`], `tables` has handed the frame to its socket.
+#[inline]
+pub fn judge(
+    parsed: &Result<Packet, Unreadable>,
+    len: usize,
+    tables: &mut impl Tables,
+) -> (Class, Verdict) {
+    match parsed {
+        Err(why) => (Class::Unreadable, (*why).into()),
+        Ok(packet) => (packet.class, verdict(packet, len, tables)),
+    }
+}
+
+#[inline]
+fn verdict(packet: &Packet, len: usize, tables: &mut impl Tables) -> Verdict {
+    if !packet.ip {
+        return Verdict::NotIp;
+    }
+    if packet.part != Part::Whole {
+        return Verdict::Fragment;
+    }
+    if !packet.class.is_tunnel() {
+        return Verdict::Other;
+    }
+    if packet.class.is_wireguard() {
+        return wireguard(packet, len, tables).unwrap_or(Verdict::Foreign);
+    }
+    Verdict::Foreign
+}
+
+/// `None` if the packet is for no device of ours: another host's frame, another
+/// host's address, or a port that no device listens on.
+#[inline]
+fn wireguard(packet: &Packet, len: usize, tables: &mut impl Tables) -> Option<Verdict> {
+    if !tables.has_port(packet.destination_port) {
+        return None;
+    }
+    let interface = tables.interface()?;
+    if packet.destination_mac != interface.mac {
+        return None;
+    }
+    if !tables.is_ours(&LocalEndpoint::new(
+        packet.destination,
+        packet.destination_port,
+    )) {
+        return None;
+    }
+    Some(if packet.class != Class::WireGuardData {
+        Verdict::Handshake
+    } else if len > interface.frame_max as usize {
+        Verdict::Oversize
+    } else if tables.to_socket(&interface) {
+        Verdict::Ours
+    } else {
+        Verdict::NoSocket
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn labels_are_unique_and_indices_count_up() {
+        let labels: HashSet<_> = Verdict::ALL.iter().map(|v| v.label()).collect();
+        assert_eq!(labels.len(), Verdict::COUNT);
+        for (i, verdict) in Verdict::ALL.iter().enumerate() {
+            assert_eq!(verdict.index() as usize, i);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! ringtun's XDP programs.
+//!
+//! An entry point reads a frame with the parser of `ringtun-common`, judges it
+//! with that crate's verdict function and turns the verdict into an action:
+//! nothing else.
+//!
+//! * [`cursor`]: the frame as the parser sees it; the only pointer arithmetic.
+//! * [`tables`]: the maps that the agent fills.
+//! * [`counters`]: packets and bytes by verdict and by class.
+//! * [`ring`]: a program of its own that takes every frame.
+#![feature(asm_experimental_arch)]
+#![no_std]
+#![no_main]
+
+mod counters;
+mod cursor;
+mod ring;
+mod tables;
+
+use aya_ebpf::bindings::xdp_action::{XDP_PASS, XDP_REDIRECT};
+use aya_ebpf::{macros::xdp, programs::XdpContext};
+use cursor::FrameCursor;
+use ringtun_common::cursor::Cursor as _;
+use ringtun_common::packet;
+use ringtun_common::verdict::{self, Action};
+use tables::FrameTables;
+
+/// Frames that arrive on a WAN interface.
+///
+/// `frags`: without it the kernel refuses the program on a device with an MTU
+/// above about 3,500.
+#[xdp(frags)]
+pub fn ringtun_wan(ctx: XdpContext) -> u32 {
+    let mut cursor = FrameCursor::new(&ctx);
+    let len = cursor.frame_len();
+    let parsed = packet::parse(&mut cursor);
+    let (class, verdict) = verdict::judge(&parsed, len, &mut FrameTables::new(&ctx));
+    counters::count(class, verdict, len);
+    match verdict.action() {
+        Action::Pass => XDP_PASS,
+        // To the socket that was found while judging.
+        Action::Redirect => XDP_REDIRECT,
+    }
+}
+
+/// Passes everything unseen: what any program costs, for benches.
+#[xdp(frags)]
+pub fn ringtun_pass(_: XdpContext) -> u32 {
+    XDP_PASS
+}
+
+/// The licence under which the kernel admits the program to GPL-only helpers.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

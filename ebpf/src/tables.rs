@@ -1,0 +1,62 @@
+//! The maps that the agent fills.
+
+use aya_ebpf::bindings::xdp_action::{XDP_PASS, XDP_REDIRECT};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, XskMap};
+use aya_ebpf::programs::XdpContext;
+use ringtun_common::tables::{
+    ENDPOINTS_MAX, INTERFACES_MAX, Interface, LocalEndpoint, PORTS_LEN, SOCKETS_MAX, Tables,
+    port_bit,
+};
+
+#[map]
+static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(INTERFACES_MAX, 0);
+#[map]
+static PORTS: Array<u64> = Array::with_max_entries(PORTS_LEN, 0);
+#[map]
+static ENDPOINTS: HashMap<LocalEndpoint, u32> = HashMap::with_max_entries(ENDPOINTS_MAX, 0);
+#[map]
+static SOCKETS: XskMap = XskMap::with_max_entries(SOCKETS_MAX, 0);
+
+/// The maps, for the frame of one context.
+pub struct FrameTables<'a> {
+    ctx: &'a XdpContext,
+}
+
+impl<'a> FrameTables<'a> {
+    /// For the frame of `ctx`.
+    #[inline(always)]
+    pub fn new(ctx: &'a XdpContext) -> Self {
+        Self { ctx }
+    }
+}
+
+impl Tables for FrameTables<'_> {
+    #[inline(always)]
+    fn interface(&self) -> Option<Interface> {
+        let index = self.ctx.ingress_ifindex() as u32;
+        // SAFETY: the value is copied before anything can replace it; the agent
+        // replaces a whole element, and a torn one only misses its interface.
+        unsafe { INTERFACES.get(index) }.copied()
+    }
+
+    #[inline(always)]
+    fn has_port(&self, port: u16) -> bool {
+        let (element, bit) = port_bit(port);
+        PORTS.get(element).is_some_and(|bits| bits & bit != 0)
+    }
+
+    #[inline(always)]
+    fn is_ours(&self, endpoint: &LocalEndpoint) -> bool {
+        // SAFETY: the value is not read.
+        unsafe { ENDPOINTS.get(endpoint) }.is_some()
+    }
+
+    #[inline(always)]
+    fn to_socket(&mut self, interface: &Interface) -> bool {
+        let Some(socket) = interface.socket(self.ctx.rx_queue_index()) else {
+            return false;
+        };
+        SOCKETS.redirect(socket, u64::from(XDP_PASS)) == Ok(XDP_REDIRECT)
+    }
+}

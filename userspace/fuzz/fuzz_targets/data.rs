@@ -1,0 +1,3 @@
+//! A data message: header, AEAD of both backends, replay window.
+#![no_main]
+ringtun_fuzz::target!(data);

@@ -1,0 +1,3 @@
+//! wg-quick files.
+#![no_main]
+ringtun_fuzz::target!(wgquick);

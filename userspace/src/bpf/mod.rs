@@ -1,0 +1,79 @@
+//! Load and attach the XDP programs; typed map handles.
+//!
+//! * [`wan`]: the program for WAN interfaces, its counters and its tables.
+//! * [`counts`]: what it counted.
+//! * [`ring`]: the program that takes every frame into AF_XDP sockets.
+//! * [`link`]: what keeps a program on an interface.
+//! * [`testrun`]: programs run without any interface.
+//! * `pod`: values of `ringtun-common` in maps.
+
+pub mod counts;
+pub mod link;
+mod pod;
+pub mod ring;
+pub mod testrun;
+pub mod wan;
+
+pub use counts::Counts;
+pub use link::{Link, Mode};
+pub use ring::RingProgram;
+pub use testrun::PassProgram;
+pub use wan::WanProgram;
+
+use std::io;
+
+/// The BPF object that the build embedded; `None` in a build without it.
+#[must_use]
+pub fn embedded() -> Option<&'static [u8]> {
+    #[cfg(ringtun_bpf)]
+    {
+        Some(aya::include_bytes_aligned!(concat!(
+            env!("OUT_DIR"),
+            "/ringtun.bpf.o"
+        )))
+    }
+    #[cfg(not(ringtun_bpf))]
+    {
+        None
+    }
+}
+
+/// What can go wrong with a BPF program.
+#[derive(Debug, thiserror::Error)]
+pub enum BpfError {
+    /// The build has no BPF object.
+    #[error(
+        "this build of ringtun has no XDP programs; build it with `cargo xtask build`, or use `--io udp`"
+    )]
+    NotEmbedded,
+    /// The object has no program or map of this name.
+    #[error("the BPF object has no {0}")]
+    Missing(&'static str),
+    /// The kernel refused the object.
+    #[error("the kernel did not load the BPF object: {0}")]
+    Load(#[from] aya::EbpfError),
+    /// The kernel refused the program; the text is the verifier's.
+    #[error("the kernel did not load the XDP program: {0}")]
+    Program(#[from] aya::programs::ProgramError),
+    /// A map could not be read.
+    #[error("cannot read a BPF map: {0}")]
+    Map(#[from] aya::maps::MapError),
+    /// Another XDP program is attached to the interface.
+    #[error(
+        "interface {ifindex} carries another XDP program; `ip link` and `bpftool net` show whose"
+    )]
+    Busy {
+        /// Index of the interface.
+        ifindex: u32,
+    },
+    /// The program cannot be attached.
+    #[error("cannot attach the XDP program to interface {ifindex} in {mode} mode: {source}")]
+    Attach {
+        /// Index of the interface.
+        ifindex: u32,
+        /// The mode that was asked for.
+        mode: Mode,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}

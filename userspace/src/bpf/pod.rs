@@ -1,0 +1,15 @@
+//! Values of `ringtun-common` as map keys and values.
+
+use ringtun_common::tables::{Counter, Interface, LocalEndpoint};
+
+/// A key or value of a map.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub(super) struct Row<T>(pub T);
+
+// SAFETY: two `u64`: no padding, and any bytes are a counter.
+unsafe impl aya::Pod for Row<Counter> {}
+// SAFETY: eight bytes and three `u32`: no padding, and any bytes are an interface.
+unsafe impl aya::Pod for Row<Interface> {}
+// SAFETY: bytes alone, and any are an endpoint.
+unsafe impl aya::Pod for Row<LocalEndpoint> {}

@@ -1,0 +1,112 @@
+//! The command line: one file per subcommand.
+
+mod background;
+mod check;
+mod keys;
+mod logging;
+mod names;
+mod output;
+mod run;
+mod show;
+mod show_json;
+mod show_text;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A WireGuard tunnel gateway for Linux.
+#[derive(Parser)]
+#[command(
+    name = "ringtun",
+    version,
+    about,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true,
+    after_help = EXAMPLES
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    run: run::RunArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ringtun check wg0            look for mistakes in /etc/wireguard/wg0.conf
+  ringtun run wg0              make the device wg0; configure it with `wg`
+  ringtun wg0                  the same, as wireguard-go is called
+  ringtun show wg0             peers, traffic, and what was dropped and why
+  ringtun genkey | tee private.key | ringtun pubkey
+
+With an unmodified wg-quick:
+  WG_QUICK_USERSPACE_IMPLEMENTATION=ringtun wg-quick up wg0";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make tunnel devices, to be configured with `wg`
+    Run(run::RunArgs),
+    /// Show devices and peers as `wg show`, and what was dropped and why
+    Show(show::ShowArgs),
+    /// Look for mistakes in a wg-quick file
+    Check(check::CheckArgs),
+    /// Print a new private key
+    Genkey(NoArgs),
+    /// Print a new preshared key
+    Genpsk(NoArgs),
+    /// Read a private key and print its public key
+    #[command(after_help = "Example:\n  ringtun pubkey < private.key > public.key")]
+    Pubkey(NoArgs),
+}
+
+#[derive(Args)]
+struct NoArgs {}
+
+/// What `main` does.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Show(args)) => show::run(&args),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Genkey(_)) => keys::genkey(),
+        Some(Command::Genpsk(_)) => keys::genpsk(),
+        Some(Command::Pubkey(_)) => keys::pubkey(),
+        None => {
+            let by_wg_quick = std::env::var_os("WG_QUICK_USERSPACE_IMPLEMENTATION").is_some();
+            names::not_a_subcommand(&cli.run.names, by_wg_quick).and_then(|()| run::run(&cli.run))
+        }
+    };
+    result.unwrap_or_else(|error| {
+        // Not eprintln!, which panics where standard error is closed.
+        let _ = writeln!(std::io::stderr(), "ringtun: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn names_of_subcommands_are_those_that_typos_are_looked_for_in() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(
+                names::not_a_subcommand(&[name.to_owned()], false).is_err(),
+                "{name}"
+            );
+        }
+    }
+}

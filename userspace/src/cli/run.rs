@@ -1,0 +1,172 @@
+//! `ringtun run NAME…`, and `ringtun NAME` as wireguard-go is called.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use ringtun_common::mss::MSS_MIN;
+
+use super::{background, logging};
+use crate::control::daemon::{self, Devices};
+use crate::control::names::InterfaceName;
+use crate::control::options::{IoMode, MAX_WORKERS, RunOptions};
+use crate::control::uapi;
+use crate::datapath::mss::MssClamp;
+use crate::metrics::{MetricsListen, MetricsServer};
+
+#[derive(Args)]
+#[command(after_help = "\
+The program goes to the background once the device is there and `wg` is answered.
+It ends when it gets SIGTERM or SIGINT, or when the device or its socket
+/var/run/wireguard/NAME.sock is removed.
+
+Environment:
+  LOG_LEVEL               silent, error, info or debug, as for wireguard-go; a daemon in
+                          the background logs only if this or --log is given
+  WG_PROCESS_FOREGROUND   1 is --foreground
+
+Examples:
+  ringtun run wg0
+  wg setconf wg0 <(wg-quick strip wg0) && ip link set wg0 up
+  ringtun run wg0 wg1 --workers 4
+  LOG_LEVEL=debug ringtun run --foreground wg0")]
+pub struct RunArgs {
+    /// The devices to make
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+
+    /// Stay in the foreground
+    #[arg(short, long)]
+    foreground: bool,
+
+    /// How encrypted packets travel
+    #[arg(long, value_enum, default_value_t = Io::Auto)]
+    io: Io,
+
+    /// Worker threads; one per CPU, at most 8, without
+    #[arg(long, value_name = "N")]
+    workers: Option<NonZeroUsize>,
+
+    /// Let TCP connections ask for segments of this many bytes at most
+    ///
+    /// Without: what fits the MTU of the device, 1380 over IPv4 and 1360 over IPv6 at an
+    /// MTU of 1420. A connection that opens and then carries nothing is the sign of too
+    /// large a value.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(i64::from(MSS_MIN)..))]
+    mss: Option<u16>,
+
+    /// Leave the maximum segment size of TCP connections alone
+    #[arg(long, conflicts_with = "mss")]
+    no_mss_clamp: bool,
+
+    /// Where to serve metrics for Prometheus: ADDRESS:PORT, or off
+    ///
+    /// Without: 127.0.0.1:9586, or the next free port. `ringtun show --json` says which.
+    #[arg(long, value_name = "ADDRESS|off")]
+    metrics: Option<MetricsListen>,
+
+    /// What to log: error, warn, info, debug or trace, or module=level,…
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+
+    /// Log JSON, one object per line
+    #[arg(long)]
+    log_json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Io {
+    /// The fastest that works
+    Auto,
+    /// UDP sockets
+    Udp,
+    /// AF_XDP
+    Xdp,
+}
+
+/// Makes the devices and serves them until the end.
+pub fn run(args: &RunArgs) -> Result<ExitCode> {
+    let filter = logging::filter(args.log.as_deref())?;
+    let options = options(args)?;
+    match background::role(args.foreground) {
+        background::Role::Starter => background::start(logging::is_asked_for(args.log.as_deref())),
+        background::Role::Foreground => {
+            logging::start(filter, args.log_json);
+            daemon::run(&options, |devices| metrics(&options, devices), || Ok(()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        background::Role::Daemon => {
+            background::detach()?;
+            logging::start(filter, args.log_json);
+            let result = daemon::run(
+                &options,
+                |devices| metrics(&options, devices),
+                background::ready,
+            );
+            if let Err(error) = &result {
+                background::failed(error);
+            }
+            result.map(|()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn options(args: &RunArgs) -> Result<RunOptions> {
+    let mut names = Vec::with_capacity(args.names.len());
+    for name in &args.names {
+        let name: InterfaceName = name.parse()?;
+        if names.contains(&name) {
+            bail!("the device `{name}` is named twice");
+        }
+        names.push(name);
+    }
+    if args.workers.is_some_and(|n| n.get() > MAX_WORKERS) {
+        bail!("--workers takes at most {MAX_WORKERS}");
+    }
+    let mut options = RunOptions::new(names);
+    options.workers = args.workers;
+    options.mss = match (args.mss, args.no_mss_clamp) {
+        (_, true) => MssClamp::Off,
+        (Some(mss), false) => MssClamp::Fixed(mss),
+        (None, false) => MssClamp::Mtu,
+    };
+    options.metrics = args.metrics.unwrap_or_default();
+    options.io = match args.io {
+        Io::Auto => IoMode::Auto,
+        Io::Udp => IoMode::Udp,
+        Io::Xdp => bail!(
+            "this build has no AF_XDP data path yet; use --io udp, or --io auto for the fastest that works"
+        ),
+    };
+    // Said before anything is changed, and before a process is started for it.
+    for name in &options.names {
+        uapi::check_free(&options.uapi_directory, name).context("cannot make the device")?;
+    }
+    Ok(options)
+}
+
+/// Starts the metrics endpoint over the devices of the process.
+fn metrics(
+    options: &RunOptions,
+    devices: Devices,
+) -> Result<Option<(SocketAddr, impl Future<Output = ()> + use<>)>> {
+    let listener = match (options.metrics.bind(), options.metrics) {
+        (Ok(Some(listener)), _) => listener,
+        (Ok(None), _) => return Ok(None),
+        // In a namespace whose loopback is down there is nowhere to listen, and
+        // nobody asked for it in particular.
+        (Err(error), MetricsListen::Automatic) => {
+            tracing::warn!(%error, "no metrics");
+            return Ok(None);
+        }
+        (Err(error), _) => return Err(error.into()),
+    };
+    let server = MetricsServer::new(listener).context("cannot serve metrics")?;
+    let address = server.address();
+    tracing::info!("metrics at http://{address}/metrics");
+    let serve = async move { match server.serve(devices).await {} };
+    Ok(Some((address, serve)))
+}

@@ -1,0 +1,110 @@
+//! The process that holds tunnel devices: from the command line's wish to the
+//! last device's end.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use anyhow::Context;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::device::{self, Device, Ended};
+use super::options::RunOptions;
+use super::plane::{Plane, default_workers};
+use super::uapi::{self, UapiSocket};
+
+/// The process's devices; what metrics read.
+pub type Devices = Rc<RefCell<Vec<Rc<RefCell<Device>>>>>;
+
+/// Runs the devices until all have ended, or SIGINT or SIGTERM comes. `ready`
+/// is called once every UAPI socket answers. `metrics` is started before that
+/// with the devices, tells its address, and runs beside them.
+///
+/// # Errors
+/// When a device cannot be made: then none is left. When the kernel takes away
+/// what one cannot do without.
+pub fn run<M>(
+    options: &RunOptions,
+    metrics: impl FnOnce(Devices) -> anyhow::Result<Option<(SocketAddr, M)>>,
+    ready: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()>
+where
+    M: Future<Output = ()>,
+{
+    // Said before anything is changed.
+    for name in &options.names {
+        uapi::check_free(&options.uapi_directory, name)?;
+    }
+    let workers = options
+        .workers
+        .map_or_else(default_workers, NonZeroUsize::get);
+    let plane = Rc::new(Plane::start(workers).context("cannot start the threads")?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the control thread")?;
+    runtime.block_on(control(options, &plane, metrics, ready))
+}
+
+async fn control<M>(
+    options: &RunOptions,
+    plane: &Rc<Plane>,
+    metrics: impl FnOnce(Devices) -> anyhow::Result<Option<(SocketAddr, M)>>,
+    ready: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()>
+where
+    M: Future<Output = ()>,
+{
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let devices = Devices::default();
+    let mut served = FuturesUnordered::new();
+    for name in &options.names {
+        let (device, inbox) = Device::create(name.clone(), plane, options.mss)
+            .with_context(|| format!("cannot make {name}"))?;
+        let device = Rc::new(RefCell::new(device));
+        let socket = UapiSocket::bind(&options.uapi_directory, name)?;
+        devices.borrow_mut().push(Rc::clone(&device));
+        let name = name.clone();
+        served.push(async move { (name, device::serve(device, inbox, socket).await) });
+    }
+    let endpoint: Pin<Box<dyn Future<Output = ()>>> = match metrics(Rc::clone(&devices))? {
+        Some((address, endpoint)) => {
+            for device in devices.borrow().iter() {
+                device.borrow_mut().metrics = Some(address);
+            }
+            Box::pin(async {
+                endpoint.await;
+                std::future::pending().await
+            })
+        }
+        None => Box::pin(std::future::pending()),
+    };
+    tokio::pin!(endpoint);
+    ready()?;
+    loop {
+        tokio::select! {
+            ended = served.next() => match ended {
+                None => return Ok(()),
+                Some((name, Ok(ended))) => {
+                    devices.borrow_mut().retain(|d| *d.borrow().name() != name);
+                    tracing::info!(device = %name, "{}, the device ends", match ended {
+                        Ended::DeviceRemoved => "the interface was removed",
+                        Ended::SocketRemoved => "the UAPI socket was removed",
+                    });
+                }
+                Some((name, Err(error))) => {
+                    return Err(error).with_context(|| format!("{name} cannot go on"));
+                }
+            },
+            () = &mut endpoint => {}
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What `wg` and `ringtun show` may ask of a device.
+
+use super::{Device, DeviceError};
+use crate::control::errno::Errno;
+use crate::control::uapi::{
+    DeviceInfo, DeviceState, PeerChange, PeerState, QueueInfo, SetOp, UapiTarget, WorkerInfo,
+};
+use crate::crypto::PublicKey;
+use crate::datapath::handshakes::{INITIATIONS_MAX, REPLIES_MAX};
+use crate::drops::DropReason;
+use crate::net::clock;
+use crate::net::udp::BindError;
+
+impl UapiTarget for Device {
+    fn public_key(&self) -> Option<PublicKey> {
+        self.core.public_key().copied()
+    }
+
+    fn has_peer(&self, peer: &PublicKey) -> bool {
+        self.core.peer(peer).is_some()
+    }
+
+    fn apply(&mut self, op: SetOp) -> Result<(), Errno> {
+        let now = clock::boot();
+        match op {
+            SetOp::PrivateKey(key) => self.core.set_private_key(now, key),
+            SetOp::ListenPort(port) => return self.set_listen_port(port).map_err(errno),
+            SetOp::FwMark(mark) => return self.set_fwmark(mark).map_err(errno),
+            SetOp::RemoveAllPeers => self.core.remove_all_peers(),
+            SetOp::AddPeer(peer) => {
+                self.core.add_peer(peer);
+            }
+            SetOp::RemovePeer(peer) => {
+                self.core.remove_peer(&peer);
+            }
+            SetOp::ChangePeer(peer, change) => self.change(&peer, change),
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Errno> {
+        self.core.publish();
+        self.pump();
+        Ok(())
+    }
+
+    fn state(&self) -> DeviceState {
+        let peers = self.core.peers().map(|peer| PeerState {
+            public_key: *peer.public(),
+            preshared_key: peer.preshared().clone(),
+            endpoint: peer.endpoint(),
+            keepalive: peer.keepalive(),
+            last_handshake: peer.last_handshake().unwrap_or_default(),
+            rx_bytes: peer.rx_bytes(),
+            tx_bytes: peer.tx_bytes(),
+            allowed_ips: peer.allowed_ips().collect(),
+        });
+        DeviceState {
+            private_key: self.core.private_key().cloned(),
+            listen_port: self.port(),
+            fwmark: self.fwmark,
+            peers: peers.collect(),
+        }
+    }
+
+    fn info(&self) -> DeviceInfo {
+        let tunnel = &self.tunnel;
+        let workers = tunnel.workers.iter().map(|w| WorkerInfo {
+            rx_packets: w.outer_rx_packets.get(),
+            rx_bytes: w.outer_rx_bytes.get(),
+            tx_packets: w.outer_tx_packets.get(),
+            tx_bytes: w.outer_tx_bytes.get(),
+        });
+        let drops = DropReason::ALL
+            .iter()
+            .map(|&reason| (reason.label().to_owned(), tunnel.dropped(reason)));
+        let (initiations, replies) = self.plane.queues().len();
+        let queue = |length: usize, capacity: usize| QueueInfo {
+            length: length as u64,
+            capacity: capacity as u64,
+        };
+        DeviceInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            io: "udp".to_owned(),
+            io_reason: "this build has no AF_XDP path".to_owned(),
+            mtu: u32::try_from(tunnel.mtu()).unwrap_or(u32::MAX),
+            up: self.up,
+            metrics: self.metrics.map(|address| address.to_string()),
+            workers: workers.collect(),
+            drops: drops.collect(),
+            queues: [
+                ("initiations", queue(initiations, INITIATIONS_MAX)),
+                ("replies", queue(replies, REPLIES_MAX)),
+            ]
+            .map(|(name, info)| (name.to_owned(), info))
+            .into(),
+        }
+    }
+}
+
+impl Device {
+    fn change(&mut self, peer: &PublicKey, change: PeerChange) {
+        let now = clock::boot();
+        let core = &mut self.core;
+        // A peer that another client removed meanwhile is not an error.
+        let _known = match change {
+            PeerChange::PresharedKey(key) => core.set_preshared_key(peer, key),
+            PeerChange::Endpoint(address) => core.set_endpoint(now, peer, address),
+            PeerChange::Keepalive(seconds) => core.set_keepalive(now, peer, seconds),
+            PeerChange::ClearAllowedIps => core.clear_allowed_ips(peer),
+            PeerChange::AddAllowedIp(prefix) => core.add_allowed_ip(peer, prefix),
+            PeerChange::RemoveAllowedIp(prefix) => core.remove_allowed_ip(peer, prefix),
+        };
+    }
+}
+
+/// The number that `wg` is told; the log gets the whole story.
+fn errno(error: DeviceError) -> Errno {
+    tracing::warn!(%error, "a change was refused");
+    match &error {
+        DeviceError::Bind(BindError::InUse { .. }) => Errno::ADDRESS_IN_USE,
+        DeviceError::Bind(BindError::NoCapability { .. }) => Errno::NOT_PERMITTED,
+        DeviceError::Io { source, .. } => Errno::from_io(source),
+        _ => Errno::IO,
+    }
+}

@@ -1,0 +1,19 @@
+//! Configuration files, the UAPI socket and the life of devices.
+//!
+//! * [`daemon`]: the process, from start to end.
+//! * [`device`]: a device and the tasks that serve it.
+//! * [`plane`]: workers and handshake threads.
+//! * [`names`]: what a device may be called.
+//! * [`options`]: what a daemon is told when it starts.
+//! * [`uapi`]: what `wg` speaks.
+//! * [`wgquick`]: the files of wg-quick, `/etc/wireguard/NAME.conf`.
+//! * [`errno`]: the error numbers it speaks in.
+
+pub mod daemon;
+pub mod device;
+pub mod errno;
+pub mod names;
+pub mod options;
+pub mod plane;
+pub mod uapi;
+pub mod wgquick;

@@ -1,0 +1,7 @@
+//! Tests of the conversation as a whole, against a device kept in a map.
+
+mod conversation;
+mod model;
+mod parsing;
+mod patience;
+mod sockets;

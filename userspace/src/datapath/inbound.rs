@@ -1,0 +1,314 @@
+//! From the outer side to the TUN device: sort, open, order, check, deliver.
+
+use std::sync::Arc;
+
+use ringtun_common::mss::Limits;
+
+use super::frames::{Frame, FramePool};
+use super::handshakes::Queues;
+use super::lane::{Lane, Turn};
+use super::mss;
+use super::port::{self, DELIVERY_MAX, Port, Tunnel};
+use super::sort::Arrival;
+pub use super::sort::Datagram;
+use super::stats::WorkerStats;
+use crate::drops::DropReason;
+use crate::net::tun;
+use crate::net::udp::{RecvBatch, UdpSocket};
+use crate::tunnel::cell::PeerCell;
+use crate::tunnel::endpoint::Endpoint;
+use crate::tunnel::keypair::Keypair;
+use crate::tunnel::messages::KEEPALIVE_LEN;
+use crate::tunnel::snapshot::Snapshot;
+use crate::tunnel::time::BootTime;
+use crate::tunnel::transport::{self, Ecn};
+
+/// Datagrams, each possibly of many packets, per receive call.
+const BATCH: usize = 8;
+
+/// Jobs that one call delivers: its own batch, and what other workers opened of
+/// the same peers.
+pub const ROUND: usize = 4 * BATCH;
+
+/// A frame's worth of opened packets of one keypair, on its way to the join.
+#[derive(Debug)]
+pub struct Job {
+    pub(super) frame: Frame,
+    pub(super) keypair: Arc<Keypair>,
+    pub(super) cell: Arc<PeerCell>,
+    pub(super) from: Endpoint,
+    pub(super) ecn: Ecn,
+}
+
+impl Job {
+    /// The inner packets that passed, in order.
+    pub fn packets(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        let bytes = self.frame.bytes();
+        self.frame
+            .packets()
+            .iter()
+            .map(move |p| &bytes[p.at..p.at + p.len])
+    }
+}
+
+/// A worker's inbound side.
+#[derive(Debug)]
+pub struct Inbound {
+    frames: Arc<FramePool>,
+    queues: Arc<Queues>,
+    batch: RecvBatch,
+    received: Vec<Frame>,
+    turns: Vec<Turn<Job>>,
+    jobs: Vec<Job>,
+    places: Vec<Place>,
+}
+
+/// What is attached to each peer's cell: its inbound lane.
+pub type InboundLane = Lane<Job>;
+
+impl Inbound {
+    /// An inbound side that receives into frames of this pool.
+    #[must_use]
+    pub fn new(frames: Arc<FramePool>, queues: Arc<Queues>) -> Self {
+        Self {
+            frames,
+            queues,
+            batch: RecvBatch::new(BATCH),
+            received: Vec::with_capacity(BATCH),
+            turns: Vec::with_capacity(BATCH),
+            jobs: Vec::with_capacity(BATCH),
+            places: Vec::with_capacity(DELIVERY_MAX),
+        }
+    }
+
+    /// Serves the port's sockets once: at most [`BATCH`] datagrams of each family.
+    pub fn serve(&mut self, port: &mut Port, now: BootTime) {
+        if !port.turns.is_empty() {
+            self.hand_over(port, now);
+        }
+        let Some(sockets) = port.sockets.take() else {
+            return;
+        };
+        if port.v4_ready {
+            port.v4_ready = self.receive(port, sockets.v4(), now);
+        }
+        if port.v6_ready {
+            port.v6_ready = self.receive(port, sockets.v6(), now);
+        }
+        port.sockets = Some(sockets);
+    }
+
+    /// One receive call and all that follows; whether there may be more.
+    fn receive(&mut self, port: &mut Port, socket: Option<&UdpSocket>, now: BootTime) -> bool {
+        let Some(socket) = socket else { return false };
+        while self.received.len() < BATCH {
+            let Some(frame) = self.frames.take() else {
+                break;
+            };
+            self.received.push(frame);
+        }
+        let offered = self.received.len();
+        let count = match socket.recv_batch(&mut self.batch, &mut self.received) {
+            Ok(0) => return offered == 0,
+            Ok(count) => count,
+            Err(error) => {
+                tracing::warn!(%error, device = port.tunnel.name, "receiving");
+                return false;
+            }
+        };
+        port.stats.socket_reads.add(1);
+        let tunnel = Arc::clone(&port.tunnel);
+        let stats = Arc::clone(&port.stats);
+        let mut received = std::mem::take(&mut self.received);
+        for (at, frame) in received.drain(..count).enumerate() {
+            match self.batch.get(at) {
+                Some(received) if !received.truncated => {
+                    let datagram = Datagram {
+                        from: port::endpoint(received.from, received.local),
+                        ecn: Ecn::from_tos(received.tos),
+                        len: received.len,
+                        segment: received.segment,
+                    };
+                    self.sort(&tunnel, &stats, frame, &datagram, now);
+                }
+                Some(_) => stats.drops.count(DropReason::Oversize),
+                None => stats.drops.count(DropReason::Malformed),
+            }
+        }
+        self.received = received;
+        self.hand_over(port, now);
+        // A short batch emptied the socket; its next datagram is an event.
+        count == offered
+    }
+
+    /// Delivers to the port's TUN device; what is left waits at the port.
+    fn hand_over(&mut self, port: &mut Port, now: BootTime) {
+        let (tunnel, stats) = (Arc::clone(&port.tunnel), Arc::clone(&port.stats));
+        let mut places = std::mem::take(&mut self.places);
+        self.turns.append(&mut port.turns);
+        self.deliver(&tunnel, &stats, now, |jobs| {
+            write(jobs, &mut places, port);
+        });
+        std::mem::swap(&mut self.turns, &mut port.turns);
+        self.places = places;
+    }
+
+    /// Sorts one datagram's packets and opens them. What can be delivered waits
+    /// for [`deliver`](Self::deliver).
+    pub fn sort(
+        &mut self,
+        tunnel: &Arc<Tunnel>,
+        stats: &WorkerStats,
+        frame: Frame,
+        datagram: &Datagram,
+        now: BootTime,
+    ) {
+        let arrival = Arrival {
+            tunnel,
+            stats,
+            datagram,
+            now,
+        };
+        arrival.sort(frame, &self.frames, &self.queues, &mut self.turns);
+    }
+
+    /// Gives `to` what is ready, peer by peer and in order, until the lanes run
+    /// dry or [`ROUND`] jobs went: other workers may fill a lane as fast as this one
+    /// empties it. False if there is more, for the next call.
+    pub fn deliver(
+        &mut self,
+        tunnel: &Tunnel,
+        stats: &WorkerStats,
+        now: BootTime,
+        mut to: impl FnMut(&[Job]),
+    ) -> bool {
+        let snapshot = tunnel.shared.snapshot();
+        let check = Check {
+            snapshot: &snapshot,
+            limits: tunnel.mss_limits(),
+            stats,
+            now,
+        };
+        let mut left = ROUND;
+        while left > 0
+            && let Some(mut turn) = self.turns.pop()
+        {
+            let mut dry = false;
+            while !dry && self.jobs.len() < BATCH.min(left) {
+                if let Some(mut job) = turn.next() {
+                    check.join(&mut job);
+                    self.jobs.push(job);
+                } else {
+                    dry = true;
+                }
+            }
+            to(&self.jobs);
+            left -= self.jobs.len();
+            self.jobs.clear();
+            if dry {
+                self.turns.extend(turn.release());
+            } else {
+                // Behind the others: one busy peer does not keep them waiting.
+                self.turns.insert(0, turn);
+            }
+        }
+        self.turns.is_empty()
+    }
+}
+
+/// Where a packet to deliver lies: its job, first byte, length.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    job: usize,
+    at: usize,
+    len: usize,
+}
+
+/// Writes the packets of these jobs to the TUN device, joined where possible.
+fn write(jobs: &[Job], places: &mut Vec<Place>, port: &mut Port) {
+    places.clear();
+    for (job, content) in jobs.iter().enumerate() {
+        places.extend(content.frame.packets().iter().map(|p| Place {
+            job,
+            at: p.at,
+            len: p.len,
+        }));
+    }
+    let Port {
+        coalescer,
+        tun,
+        stats,
+        gone,
+        ..
+    } = port;
+    for batch in places.chunks(DELIVERY_MAX) {
+        let packet = |i: usize| {
+            let place = &batch[i];
+            &jobs[place.job].frame.bytes()[place.at..place.at + place.len]
+        };
+        coalescer.run(batch.len(), packet, |merged| {
+            let packets = merged.packets as u64;
+            stats.tun_writes.add(1);
+            match tun.write_vectored(merged.slices) {
+                Ok(true) => stats.inner_rx_packets.add(packets),
+                Ok(false) => stats.drops.add(DropReason::TunFull, packets),
+                Err(error) => {
+                    *gone |= tun::is_gone(&error);
+                    stats.drops.add(DropReason::TunError, packets);
+                }
+            }
+        });
+    }
+}
+
+/// The in-order part of a batch.
+struct Check<'a> {
+    snapshot: &'a Snapshot,
+    limits: Option<Limits>,
+    stats: &'a WorkerStats,
+    now: BootTime,
+}
+
+impl Check<'_> {
+    /// Replay window, then roaming and timers, then what is inside. Packets that
+    /// fail are counted and go.
+    fn join(&self, job: &mut Job) {
+        let (bytes, packets) = job.frame.parts_mut();
+        let mut replayed = 0;
+        {
+            let mut window = job.keypair.admit();
+            packets.retain(|p| {
+                let fresh = window.accept(p.counter);
+                replayed += u64::from(!fresh);
+                fresh
+            });
+        }
+        if replayed > 0 {
+            self.stats.drops.add(DropReason::Replay, replayed);
+        }
+        if packets.is_empty() {
+            return;
+        }
+        let data = packets.iter().any(|p| p.len > 0);
+        let outer: usize = packets.iter().map(|p| p.len + KEEPALIVE_LEN).sum();
+        let (cell, keypair) = (&job.cell, &job.keypair);
+        transport::received(cell, keypair, self.now, &job.from, outer as u64, data);
+        packets.retain_mut(|p| {
+            if p.len == 0 {
+                return false; // a keepalive
+            }
+            let inner = &mut bytes[p.at..p.at + p.len];
+            match transport::check_inner(self.snapshot, cell, inner, job.ecn) {
+                Ok(len) => {
+                    p.len = len;
+                    mss::clamp(&mut inner[..len], self.limits.as_ref(), self.stats);
+                    true
+                }
+                Err(reason) => {
+                    self.stats.drops.count(reason);
+                    false
+                }
+            }
+        });
+    }
+}

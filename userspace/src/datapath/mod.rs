@@ -1,0 +1,27 @@
+//! Workers and pipelines: TUN and sockets around the protocol core.
+//!
+//! ```text
+//! inbound   socket ─ recvmmsg, GRO ─▶ frame ─ open in place ─▶ lane of the peer ─ replay,
+//!           AllowedIPs, ECN ─▶ MSS clamp ─▶ coalesce ─▶ TUN
+//! outbound  TUN ─ super-packet, MSS clamp ─▶ AllowedIPs ─▶ segment into a frame ─ seal in place ─▶
+//!           sendmsg, GSO
+//! handshake socket ─ types 1–3 ─▶ bounded queue ─▶ handshake threads ─▶ control
+//! ```
+//!
+//! A worker owns a TUN queue and a pair of sockets of each device. It takes no
+//! lock, makes no allocation and no log line per packet, and reads the clock
+//! once per batch. Peers reach it through the snapshot that control swaps.
+
+pub mod frames;
+pub mod handshakes;
+pub mod inbound;
+pub mod lane;
+pub mod mss;
+pub mod offload;
+pub mod outbound;
+pub mod port;
+pub mod replies;
+pub mod runs;
+mod sort;
+pub mod stats;
+pub mod worker;

@@ -1,0 +1,243 @@
+//! From the TUN device to the outer side: route, segment, seal, send.
+
+use std::sync::Arc;
+
+use ringtun_common::ip::{self, Ipv4, Ipv6};
+
+use super::frames::{FRAME_LEN, FramePool};
+use super::mss;
+use super::offload::Segmenter;
+use super::port::{Port, Tunnel};
+use super::runs::Runs;
+use super::stats::WorkerStats;
+use crate::crypto::aead::TAG_LEN;
+use crate::drops::DropReason;
+use crate::net::tun;
+use crate::tunnel::cell::PeerCell;
+use crate::tunnel::endpoint::Endpoint;
+use crate::tunnel::keypair::{Keypair, SealError, padded_len};
+use crate::tunnel::messages::{DATA_HEADER_LEN, KEEPALIVE_LEN};
+use crate::tunnel::snapshot::Snapshot;
+use crate::tunnel::time::BootTime;
+use crate::tunnel::transport::{self, Ecn};
+
+/// Reads from one TUN queue before the other sources get their turn.
+const READS_PER_ROUND: usize = 16;
+
+/// A worker's outbound side. Runs that met a full send buffer stay with their
+/// port; everything else is scratch.
+#[derive(Debug)]
+pub struct Outbound {
+    frames: Arc<FramePool>,
+    read: Box<[u8]>,
+}
+
+impl Outbound {
+    /// An outbound side that seals into frames of this pool.
+    #[must_use]
+    pub fn new(frames: Arc<FramePool>) -> Self {
+        Self {
+            frames,
+            read: vec![0; FRAME_LEN].into_boxed_slice(),
+        }
+    }
+
+    /// Serves the port's TUN queue once: at most [`READS_PER_ROUND`] reads.
+    pub fn serve(&mut self, port: &mut Port, now: BootTime) {
+        if !port.runs.is_empty() && !port.blocked {
+            port.send_runs();
+        }
+        if !port.tun_ready || port.blocked {
+            return;
+        }
+        let tunnel = Arc::clone(&port.tunnel);
+        let snapshot = tunnel.shared.snapshot();
+        for _ in 0..READS_PER_ROUND {
+            match port.tun.read(&mut self.read) {
+                Ok(Some(len)) => {
+                    port.stats.tun_reads.add(1);
+                    let packet = &mut self.read[..len];
+                    let sealer = Sealer {
+                        tunnel: &tunnel,
+                        snapshot: &snapshot,
+                        stats: &port.stats,
+                        frames: &self.frames,
+                        now,
+                    };
+                    sealer.seal(packet, &mut port.runs);
+                }
+                Ok(None) => {
+                    port.tun_ready = false;
+                    break;
+                }
+                Err(error) if tun::is_gone(&error) => {
+                    port.gone = true;
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, device = tunnel.name, "reading the TUN device");
+                    port.tun_ready = false;
+                    break;
+                }
+            }
+            if port.runs.is_filling() {
+                port.send_runs();
+                if port.blocked {
+                    return;
+                }
+            }
+        }
+        port.send_runs();
+    }
+}
+
+/// What sealing needs to know, for one batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Sealer<'a> {
+    /// The device.
+    pub tunnel: &'a Tunnel,
+    /// Its configuration of this moment.
+    pub snapshot: &'a Snapshot,
+    /// Where to count.
+    pub stats: &'a WorkerStats,
+    /// Where sealed packets go.
+    pub frames: &'a Arc<FramePool>,
+    /// The time of the batch.
+    pub now: BootTime,
+}
+
+impl Sealer<'_> {
+    /// Seals what one read of the TUN device gave, vnet header first, into runs.
+    pub fn seal(&self, read: &mut [u8], runs: &mut Runs) {
+        let drops = &self.stats.drops;
+        let mut segments = match Segmenter::new(read) {
+            Ok(segments) => segments,
+            Err(reason) => return drops.count(reason),
+        };
+        if let Some(packet) = segments.single_mut() {
+            mss::clamp(packet, self.tunnel.mss_limits().as_ref(), self.stats);
+        }
+        let packets = segments.remaining() as u64;
+        self.stats.inner_tx_packets.add(packets);
+        let Some(cell) = peer_for(self.snapshot, segments.packet()) else {
+            return drops.add(DropReason::NoPeerForDestination, packets);
+        };
+        let Some(to) = cell.endpoint.get() else {
+            return drops.add(DropReason::NoEndpoint, packets);
+        };
+        let keypair = cell.current();
+        let counter = keypair
+            .as_ref()
+            .and_then(|k| k.reserve(self.now, packets).ok());
+        let (Some(keypair), Some(mut counter)) = (keypair.as_ref(), counter) else {
+            return self.stage(cell, &mut segments);
+        };
+        if !cell.staged.is_empty() && !self.flush_staged(cell, &to, keypair, runs) {
+            return self.stage(cell, &mut segments);
+        }
+        let ecn = Ecn::of_packet(segments.packet());
+        let mtu = self.tunnel.mtu();
+        let mut bytes = 0;
+        while let Some(len) = segments.next_len() {
+            let sealed = padded_len(len, mtu) + KEEPALIVE_LEN;
+            let Some(slot) = runs.slot(self.frames, cell, &to, ecn, sealed) else {
+                drops.add(DropReason::NoFrame, segments.remaining() as u64);
+                break;
+            };
+            if segments.write_next(&mut slot[DATA_HEADER_LEN..]).is_none() {
+                unreachable!("a segment is as long as it said");
+            }
+            slot[DATA_HEADER_LEN + len..sealed - TAG_LEN].fill(0);
+            keypair.seal(counter, slot);
+            counter += 1;
+            bytes += sealed as u64;
+        }
+        if bytes > 0 {
+            transport::sent(cell, keypair, self.now, bytes, true);
+        }
+    }
+
+    /// Keeps packets until the peer's handshake is done. Off the fast path: this
+    /// allocates, at most 128 packets per peer.
+    fn stage(&self, cell: &Arc<PeerCell>, segments: &mut Segmenter<'_>) {
+        while let Some(len) = segments.next_len() {
+            let mut packet = vec![0; len].into_boxed_slice();
+            if segments.write_next(&mut packet).is_none() {
+                break;
+            }
+            if cell.stage(packet).is_some() {
+                self.stats.drops.count(DropReason::StagedOverflow);
+            }
+        }
+        cell.want_handshake(self.now);
+        // Control marks a removed peer before it takes what is staged there: one
+        // of the two sees these packets.
+        if cell.is_removed() {
+            let lost = cell.take_staged().len() as u64;
+            self.stats.drops.add(DropReason::StagedPurged, lost);
+        }
+    }
+
+    /// Seals what waited for the handshake, ahead of what came later. False if
+    /// not all of it found room among the runs; the rest waits on, for control.
+    fn flush_staged(
+        &self,
+        cell: &Arc<PeerCell>,
+        to: &Endpoint,
+        keypair: &Keypair,
+        runs: &mut Runs,
+    ) -> bool {
+        let mtu = self.tunnel.mtu();
+        let drops = &self.stats.drops;
+        let mut bytes = 0;
+        let mut waiting = cell.take_staged();
+        while let Some(packet) = waiting.pop_front() {
+            let sealed = padded_len(packet.len(), mtu) + KEEPALIVE_LEN;
+            let ecn = Ecn::of_packet(&packet);
+            let counter = match keypair.reserve(self.now, 1) {
+                Ok(counter) => counter,
+                Err(SealError::Expired) => {
+                    drops.count(DropReason::KeyExpired);
+                    continue;
+                }
+                Err(SealError::NonceLimit) => {
+                    drops.count(DropReason::NonceLimit);
+                    continue;
+                }
+            };
+            let Some(slot) = runs.slot(self.frames, cell, to, ecn, sealed) else {
+                waiting.push_front(packet);
+                break;
+            };
+            let (text, padding) =
+                slot[DATA_HEADER_LEN..sealed - TAG_LEN].split_at_mut(packet.len());
+            text.copy_from_slice(&packet);
+            padding.fill(0);
+            keypair.seal(counter, slot);
+            bytes += sealed as u64;
+        }
+        if bytes > 0 {
+            transport::sent(cell, keypair, self.now, bytes, true);
+        }
+        let all = waiting.is_empty();
+        for packet in waiting {
+            if cell.stage(packet).is_some() {
+                drops.count(DropReason::StagedOverflow);
+            }
+        }
+        all
+    }
+}
+
+/// Whose the destination of an inner packet is.
+fn peer_for<'a>(snapshot: &'a Snapshot, packet: &[u8]) -> Option<&'a Arc<PeerCell>> {
+    match ip::version(packet) {
+        4 => snapshot
+            .allowed_ips
+            .lookup_v4(Ipv4(packet.first_chunk()?).destination()),
+        6 => snapshot
+            .allowed_ips
+            .lookup_v6(Ipv6(packet.first_chunk()?).destination()),
+        _ => None,
+    }
+}

@@ -1,0 +1,273 @@
+//! A device as the threads see it: [`Tunnel`] is what all of them share,
+//! [`Port`] is one worker's part of it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ringtun_common::mss::Limits;
+use tokio::sync::mpsc;
+
+use super::inbound::Job;
+use super::lane::Turn;
+use super::mss::MssClamp;
+use super::offload::Coalescer;
+use super::replies::Reply;
+use super::runs::Runs;
+use super::stats::WorkerStats;
+use crate::drops::{DropCounters, DropReason};
+use crate::net::tun::TunQueue;
+use crate::net::udp::{self, Outgoing, SendBatch, Sent, Stop, UdpSockets};
+use crate::tunnel::endpoint::{Endpoint, Source};
+use crate::tunnel::gate::Commit;
+use crate::tunnel::initiation::InitiationDone;
+use crate::tunnel::output::HANDSHAKE_TOS;
+use crate::tunnel::snapshot::Shared;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What other threads tell control about one device.
+#[derive(Debug)]
+pub enum Event {
+    /// A handshake thread finished with a message that came in.
+    Commit(Commit),
+    /// A handshake thread built an initiation.
+    Initiated(InitiationDone),
+    /// The TUN device is gone.
+    TunGone,
+}
+
+/// Finished handshakes that may wait for control.
+pub const EVENTS_MAX: usize = 8192;
+
+/// One device, shared by control, workers and handshake threads.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// The interface name at creation; for threads and logs.
+    pub name: String,
+    /// Peers, keys, allowed IPs: the protocol core's shared part.
+    pub shared: Arc<Shared>,
+    /// The TUN device's MTU, bytes.
+    pub mtu: AtomicUsize,
+    mss: MssClamp,
+    /// Counters, one set per worker.
+    pub workers: Box<[Arc<WorkerStats>]>,
+    /// What handshake threads and control dropped.
+    pub drops: DropCounters,
+    /// Where handshake messages leave; none while the device is down.
+    sockets: Mutex<Option<UdpSockets>>,
+    /// The same, for cookie replies: a flood of them does not make control wait.
+    cookie_sockets: Mutex<Option<UdpSockets>>,
+    events: mpsc::Sender<Event>,
+}
+
+impl Tunnel {
+    /// A device with its sockets still closed; the receiver is for control.
+    #[must_use]
+    pub fn new(
+        name: &str,
+        shared: Arc<Shared>,
+        mtu: usize,
+        mss: MssClamp,
+        workers: usize,
+    ) -> (Arc<Self>, mpsc::Receiver<Event>) {
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let tunnel = Arc::new(Self {
+            name: name.to_owned(),
+            shared,
+            mtu: AtomicUsize::new(mtu),
+            mss,
+            workers: (0..workers).map(|_| Arc::default()).collect(),
+            drops: DropCounters::default(),
+            sockets: Mutex::new(None),
+            cookie_sockets: Mutex::new(None),
+            events,
+        });
+        (tunnel, receiver)
+    }
+
+    /// Hands an event to control; a full queue drops it and counts that.
+    pub fn tell(&self, event: Event) {
+        if self.events.try_send(event).is_err() {
+            self.drops.count(DropReason::HandshakeQueueFull);
+        }
+    }
+
+    /// Events that wait for control now, of [`EVENTS_MAX`].
+    #[must_use]
+    pub fn events_waiting(&self) -> usize {
+        self.events.max_capacity() - self.events.capacity()
+    }
+
+    /// The MTU as of now, bytes.
+    #[must_use]
+    pub fn mtu(&self) -> usize {
+        self.mtu.load(Relaxed)
+    }
+
+    /// What TCP SYNs are lowered to as of now.
+    #[must_use]
+    pub fn mss_limits(&self) -> Option<Limits> {
+        self.mss.limits(self.mtu())
+    }
+
+    /// The sockets from now on, for handshake messages and for cookie replies.
+    pub fn set_sockets(&self, sockets: Option<(UdpSockets, UdpSockets)>) {
+        let (sockets, for_cookies) = sockets.unzip();
+        *lock(&self.sockets) = sockets;
+        *lock(&self.cookie_sockets) = for_cookies;
+    }
+
+    /// Sends one message off the data path: a handshake message, a keepalive,
+    /// what was staged. Returns whether the kernel refused the pinned source.
+    pub fn send(&self, to: &Endpoint, message: &[u8], tos: u8) -> bool {
+        let sockets = lock(&self.sockets);
+        let Some(socket) = sockets.as_ref().and_then(|s| s.for_address(to.addr)) else {
+            self.drops.count(DropReason::SocketError);
+            return false;
+        };
+        let sent = socket.send(&outgoing(to, message, 0, tos));
+        if let Some(stop) = &sent.stopped {
+            self.drops.count(reason_of(stop));
+        }
+        sent.source_refused
+    }
+
+    /// Sends cookie replies, at least one, all of one address family.
+    pub fn send_cookies(&self, batch: &mut SendBatch, replies: &[Reply]) {
+        let sockets = lock(&self.cookie_sockets);
+        let sockets = sockets.as_ref();
+        let Some(socket) = sockets.and_then(|s| s.for_address(replies[0].to.addr)) else {
+            return self
+                .drops
+                .add(DropReason::SocketError, replies.len() as u64);
+        };
+        socket.send_batch(
+            batch,
+            replies.len(),
+            |i| outgoing(&replies[i].to, &replies[i].bytes, 0, HANDSHAKE_TOS),
+            |_, sent| count_refused(&sent, 1, &self.drops),
+        );
+    }
+
+    /// Packets dropped for `reason` on this device, by all threads.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        let by_workers: u64 = self.workers.iter().map(|w| w.drops.get(reason)).sum();
+        self.drops.get(reason) + by_workers
+    }
+}
+
+/// One worker's part of a device.
+#[derive(Debug)]
+pub struct Port {
+    /// The device.
+    pub tunnel: Arc<Tunnel>,
+    /// This worker's counters for the device.
+    pub stats: Arc<WorkerStats>,
+    /// This worker's queue of the TUN device.
+    pub tun: TunQueue,
+    /// This worker's sockets; none while the device is down.
+    pub sockets: Option<UdpSockets>,
+    /// Joins decrypted packets for this TUN device.
+    pub coalescer: Coalescer,
+    /// Sealed packets that wait to be sent.
+    pub runs: Runs,
+    /// Peers of which more is to be delivered, in the next round.
+    pub turns: Vec<Turn<Job>>,
+    /// The TUN queue may have packets.
+    pub tun_ready: bool,
+    /// The IPv4 socket may have datagrams.
+    pub v4_ready: bool,
+    /// The IPv6 socket may have datagrams.
+    pub v6_ready: bool,
+    /// The send buffer is full: the TUN device waits.
+    pub blocked: bool,
+    /// The worker is told when there is room in the send buffer.
+    pub awaits_room: bool,
+    /// The TUN device is gone.
+    pub gone: bool,
+}
+
+/// Most packets that one turn of a worker delivers at once.
+pub const DELIVERY_MAX: usize = 512;
+
+impl Port {
+    /// A port without sockets, for worker number `index`.
+    #[must_use]
+    pub fn new(tunnel: &Arc<Tunnel>, index: usize, tun: TunQueue, udp_offload: bool) -> Self {
+        Self {
+            tunnel: Arc::clone(tunnel),
+            stats: Arc::clone(&tunnel.workers[index]),
+            tun,
+            sockets: None,
+            coalescer: Coalescer::new(DELIVERY_MAX, udp_offload),
+            runs: Runs::default(),
+            turns: Vec::new(),
+            tun_ready: true,
+            v4_ready: false,
+            v6_ready: false,
+            blocked: false,
+            awaits_room: false,
+            gone: false,
+        }
+    }
+
+    /// Sends what was sealed; a full send buffer makes the TUN device wait.
+    pub fn send_runs(&mut self) {
+        self.blocked = self.runs.send(self.sockets.as_ref(), &self.stats);
+    }
+
+    /// Whether there may be something to do without waiting for an event.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        let receive = self.v4_ready || self.v6_ready || !self.turns.is_empty();
+        let send = (self.tun_ready || !self.runs.is_empty()) && !self.blocked;
+        receive || send
+    }
+}
+
+/// What to send, as the socket wants it.
+#[must_use]
+pub fn outgoing<'a>(to: &Endpoint, bytes: &'a [u8], segment: u16, tos: u8) -> Outgoing<'a> {
+    Outgoing {
+        to: to.addr,
+        source: to.source.map(|s| udp::Source {
+            addr: s.addr,
+            ifindex: s.ifindex,
+        }),
+        tos,
+        bytes,
+        segment,
+    }
+}
+
+/// Who sent what was received, and where to answer from.
+#[must_use]
+pub fn endpoint(from: SocketAddr, local: Option<udp::Source>) -> Endpoint {
+    Endpoint {
+        addr: from,
+        source: local.map(|s| Source {
+            addr: s.addr,
+            ifindex: s.ifindex,
+        }),
+    }
+}
+
+/// Under which reason packets that a socket did not take are counted.
+#[must_use]
+pub fn reason_of(stop: &Stop) -> DropReason {
+    match stop {
+        Stop::Full => DropReason::SocketFull,
+        Stop::Refused(_) => DropReason::SocketError,
+    }
+}
+
+/// The part of a send that was refused, by reason; nothing if all was sent.
+pub fn count_refused(sent: &Sent, packets: usize, drops: &DropCounters) {
+    if let Some(stop) = &sent.stopped {
+        drops.add(reason_of(stop), (packets - sent.packets) as u64);
+    }
+}

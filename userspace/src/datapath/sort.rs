@@ -1,0 +1,196 @@
+//! What came in, sorted by whom it concerns, and opened.
+
+use std::sync::Arc;
+
+use super::frames::{Frame, FramePool, Packet};
+use super::handshakes::{Incoming, Queues};
+use super::inbound::{InboundLane, Job};
+use super::lane::{Ticket, Turn};
+use super::port::Tunnel;
+use super::stats::WorkerStats;
+use crate::drops::DropReason;
+use crate::tunnel::cell::PeerCell;
+use crate::tunnel::endpoint::Endpoint;
+use crate::tunnel::keypair::Keypair;
+use crate::tunnel::messages::{DATA_HEADER_LEN, Message};
+use crate::tunnel::time::BootTime;
+use crate::tunnel::transport::Ecn;
+
+/// One datagram, or several of one size that the kernel coalesced.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram {
+    /// Who sent it, and which of our addresses was spoken to.
+    pub from: Endpoint,
+    /// The congestion mark of the outer header.
+    pub ecn: Ecn,
+    /// Bytes in the frame.
+    pub len: usize,
+    /// Bytes of each packet but the last, which may be shorter; not zero.
+    pub segment: usize,
+}
+
+/// A datagram in its frame, and all that sorting it takes.
+pub(super) struct Arrival<'a> {
+    pub(super) tunnel: &'a Arc<Tunnel>,
+    pub(super) stats: &'a WorkerStats,
+    pub(super) datagram: &'a Datagram,
+    pub(super) now: BootTime,
+}
+
+impl Arrival<'_> {
+    /// Sorts the frame's packets: handshake messages to their queue, data into
+    /// jobs by keypair. Almost always that is one job, in the frame itself. Packets
+    /// of another keypair (a rekey in the middle, or somebody's mischief) are copied
+    /// to a frame of their own, so that the work stays linear in the bytes.
+    pub(super) fn sort(
+        &self,
+        mut frame: Frame,
+        frames: &Arc<FramePool>,
+        queues: &Queues,
+        turns: &mut Vec<Turn<Job>>,
+    ) {
+        let mut home: Option<Run> = None;
+        let mut guest: Option<(Frame, usize, Run)> = None;
+        let mut at = 0;
+        if self.datagram.len == 0 {
+            self.stats.drops.count(DropReason::Malformed);
+        }
+        while at < self.datagram.len {
+            let end = (at + self.datagram.segment).min(self.datagram.len);
+            let (bytes, packets) = frame.parts_mut();
+            let packet = &mut bytes[at..end];
+            at = end;
+            let index = match Message::parse(packet) {
+                Ok(Message::Data(header)) => header.receiver,
+                Ok(_) => {
+                    self.handshake(packet, queues);
+                    continue;
+                }
+                Err(reason) => {
+                    self.stats.drops.count(reason);
+                    continue;
+                }
+            };
+            self.stats.outer_rx_packets.add(1);
+            self.stats.outer_rx_bytes.add(packet.len() as u64);
+            if let Some(run) = home.as_mut().filter(|r| r.is_for(index)) {
+                run.open(self, packet, at - packet.len(), packets);
+                continue;
+            }
+            if home.is_none() {
+                home = self.enter(index);
+                if let Some(run) = &mut home {
+                    run.open(self, packet, at - packet.len(), packets);
+                }
+                continue;
+            }
+            if !guest.as_ref().is_some_and(|(_, _, r)| r.is_for(index)) {
+                self.finish_guest(guest.take(), turns);
+                guest = self.enter(index).and_then(|run| {
+                    let Some(frame) = frames.take() else {
+                        self.stats.drops.count(DropReason::NoFrame);
+                        turns.extend(run.ticket.skip());
+                        return None;
+                    };
+                    Some((frame, 0, run))
+                });
+            }
+            if let Some((frame, used, run)) = &mut guest {
+                let (bytes, packets) = frame.parts_mut();
+                let copy = &mut bytes[*used..*used + packet.len()];
+                copy.copy_from_slice(packet);
+                run.open(self, copy, *used, packets);
+                *used += packet.len();
+            }
+        }
+        if let Some(run) = home {
+            turns.extend(run.finish(self, frame));
+        }
+        self.finish_guest(guest, turns);
+    }
+
+    fn finish_guest(&self, guest: Option<(Frame, usize, Run)>, turns: &mut Vec<Turn<Job>>) {
+        if let Some((frame, _, run)) = guest {
+            turns.extend(run.finish(self, frame));
+        }
+    }
+
+    fn handshake(&self, message: &[u8], queues: &Queues) {
+        match Incoming::new(self.tunnel, self.datagram.from, message) {
+            Some(incoming) => queues.receive(incoming, &self.stats.drops),
+            None => self.stats.drops.count(DropReason::Malformed),
+        }
+    }
+
+    /// A place in the lane of the peer that holds `index`, or counts why not.
+    fn enter(&self, index: u32) -> Option<Run> {
+        let Some(keypair) = self.tunnel.shared.session(index) else {
+            self.stats.drops.count(DropReason::UnknownIndex);
+            return None;
+        };
+        let Some(cell) = keypair.peer() else {
+            self.stats.drops.count(DropReason::UnknownIndex);
+            return None;
+        };
+        let Some(ticket) = lane(&cell).enter() else {
+            self.stats.drops.count(DropReason::LaneFull);
+            return None;
+        };
+        Some(Run {
+            keypair,
+            cell,
+            ticket,
+        })
+    }
+}
+
+/// The packets of one keypair within one arrival.
+struct Run {
+    keypair: Arc<Keypair>,
+    cell: Arc<PeerCell>,
+    ticket: Ticket<Job>,
+}
+
+impl Run {
+    fn is_for(&self, index: u32) -> bool {
+        self.keypair.local_index() == index
+    }
+
+    /// Opens one packet in place and notes where it lies.
+    fn open(
+        &mut self,
+        arrival: &Arrival<'_>,
+        packet: &mut [u8],
+        at: usize,
+        packets: &mut Vec<Packet>,
+    ) {
+        match self.keypair.open(arrival.now, packet) {
+            Ok(opened) => {
+                packets.push(Packet {
+                    at: at + DATA_HEADER_LEN,
+                    len: opened.len,
+                    counter: opened.counter,
+                });
+            }
+            Err(reason) => arrival.stats.drops.count(reason),
+        }
+    }
+
+    fn finish(self, arrival: &Arrival<'_>, frame: Frame) -> Option<Turn<Job>> {
+        if frame.packets().is_empty() {
+            return self.ticket.skip();
+        }
+        self.ticket.complete(Job {
+            frame,
+            keypair: self.keypair,
+            cell: self.cell,
+            from: arrival.datagram.from,
+            ecn: arrival.datagram.ecn,
+        })
+    }
+}
+
+/// The inbound lane of a peer; made when its first packet comes.
+fn lane(cell: &PeerCell) -> &InboundLane {
+    cell.attachment(InboundLane::default)
+}

@@ -1,0 +1,54 @@
+//! Counters of one worker. The worker alone writes them; metrics add them up.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::drops::DropCounters;
+
+/// A counter with a single writer: a plain load and store, no locked add.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`; only the owning worker may call this.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// The value as of now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What one worker did for one device.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WorkerStats {
+    /// Data packets received on the outer side, before any check.
+    pub outer_rx_packets: Counter,
+    /// Their bytes, WireGuard header included, UDP and below not.
+    pub outer_rx_bytes: Counter,
+    /// Data packets handed to the kernel on the outer side.
+    pub outer_tx_packets: Counter,
+    /// Their bytes.
+    pub outer_tx_bytes: Counter,
+    /// Packets written to the TUN device, before coalescing.
+    pub inner_rx_packets: Counter,
+    /// Packets read from the TUN device, after segmentation.
+    pub inner_tx_packets: Counter,
+    /// Reads from the TUN device (super-packets).
+    pub tun_reads: Counter,
+    /// Writes to the TUN device (super-packets).
+    pub tun_writes: Counter,
+    /// Receive system calls that brought at least one datagram.
+    pub socket_reads: Counter,
+    /// Send system calls.
+    pub socket_writes: Counter,
+    /// SYNs, either way, whose maximum segment size was lowered.
+    pub mss_clamped: Counter,
+    /// Times the send buffer was full and the TUN device had to wait.
+    pub backpressure: Counter,
+    /// What was dropped here, by reason.
+    pub drops: DropCounters,
+}

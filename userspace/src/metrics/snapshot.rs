@@ -1,0 +1,145 @@
+//! What a scrape sees.
+
+use crate::crypto::PublicKey;
+use crate::datapath::stats::WorkerStats;
+use crate::drops::DropReason;
+use crate::tunnel::time::WallTime;
+
+/// Everything, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// One per tunnel device.
+    pub devices: Vec<DeviceMetrics>,
+    /// Queues that all devices share.
+    pub queues: Vec<QueueMetrics>,
+    /// Packet buffers, one set per worker thread.
+    pub frames: Vec<FrameMetrics>,
+}
+
+/// One tunnel device.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceMetrics {
+    /// Its name.
+    pub device: String,
+    /// How outer packets travel: `udp`, `xdp`.
+    pub io: &'static str,
+    /// How many peers it has.
+    pub peer_count: usize,
+    /// Details of some of them, see [`MetricsSource`](super::MetricsSource).
+    pub peers: Vec<PeerMetrics>,
+    /// Handshakes since the device was made.
+    pub handshakes: HandshakeMetrics,
+    /// Packets not delivered, all threads added up.
+    pub drops: DropTotals,
+    /// Queues of this device alone.
+    pub queues: Vec<QueueMetrics>,
+    /// One per worker thread.
+    pub workers: Vec<WorkerMetrics>,
+}
+
+/// One peer.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerMetrics {
+    /// Who it is.
+    pub public_key: PublicKey,
+    /// Outer bytes received.
+    pub rx_bytes: u64,
+    /// Outer bytes sent.
+    pub tx_bytes: u64,
+    /// Zero while there was none.
+    pub last_handshake: WallTime,
+}
+
+/// Handshakes by role and outcome. One that was refused is a drop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandshakeMetrics {
+    /// Initiations that we sent, retries included.
+    pub initiations: u64,
+    /// Sessions that we initiated and the peer answered.
+    pub completed_initiator: u64,
+    /// Sessions that a peer initiated.
+    pub completed_responder: u64,
+    /// Times that all retries went unanswered.
+    pub gave_up: u64,
+}
+
+/// Dropped packets by reason.
+#[derive(Clone, Copy, Debug)]
+pub struct DropTotals([u64; DropReason::ALL.len()]);
+
+impl Default for DropTotals {
+    fn default() -> Self {
+        Self([0; DropReason::ALL.len()])
+    }
+}
+
+impl DropTotals {
+    /// Asks for the number of each reason.
+    #[must_use]
+    pub fn collect(count: impl Fn(DropReason) -> u64) -> Self {
+        Self(std::array::from_fn(|index| count(DropReason::ALL[index])))
+    }
+
+    /// Every reason and its number of packets.
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.iter().map(|r| (*r, self.0[*r as usize]))
+    }
+}
+
+/// A bounded queue.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueMetrics {
+    /// Which one.
+    pub name: &'static str,
+    /// Entries now.
+    pub length: usize,
+    /// Entries at most.
+    pub capacity: usize,
+}
+
+/// Packet buffers of a worker.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FrameMetrics {
+    /// All there are.
+    pub total: usize,
+    /// Those that hold packets now.
+    pub in_flight: usize,
+}
+
+/// What one worker moved; the meaning of each is in [`WorkerStats`].
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "named and documented as in WorkerStats")]
+pub struct WorkerMetrics {
+    pub outer_rx_packets: u64,
+    pub outer_rx_bytes: u64,
+    pub outer_tx_packets: u64,
+    pub outer_tx_bytes: u64,
+    pub inner_rx_packets: u64,
+    pub inner_tx_packets: u64,
+    pub tun_reads: u64,
+    pub tun_writes: u64,
+    pub socket_reads: u64,
+    pub socket_writes: u64,
+    pub backpressure: u64,
+    /// See [`WorkerStats::mss_clamped`].
+    pub mss_clamped: u64,
+}
+
+impl From<&WorkerStats> for WorkerMetrics {
+    fn from(stats: &WorkerStats) -> Self {
+        Self {
+            outer_rx_packets: stats.outer_rx_packets.get(),
+            outer_rx_bytes: stats.outer_rx_bytes.get(),
+            outer_tx_packets: stats.outer_tx_packets.get(),
+            outer_tx_bytes: stats.outer_tx_bytes.get(),
+            inner_rx_packets: stats.inner_rx_packets.get(),
+            inner_tx_packets: stats.inner_tx_packets.get(),
+            tun_reads: stats.tun_reads.get(),
+            tun_writes: stats.tun_writes.get(),
+            socket_reads: stats.socket_reads.get(),
+            socket_writes: stats.socket_writes.get(),
+            backpressure: stats.backpressure.get(),
+            mss_clamped: stats.mss_clamped.get(),
+        }
+    }
+}

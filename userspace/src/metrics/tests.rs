@@ -1,0 +1,237 @@
+//! The endpoint as a scraper, and as somebody worse, sees it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::snapshot::DropTotals;
+use super::*;
+use crate::crypto::PublicKey;
+use crate::drops::DropReason;
+
+/// A device with more peers than are shown.
+struct Busy;
+
+const PEERS: usize = 50;
+
+impl MetricsSource for Busy {
+    fn snapshot(&self, max_peers: usize) -> Snapshot {
+        let peer = |n: usize| PeerMetrics {
+            public_key: PublicKey::from_bytes([n as u8; 32]),
+            rx_bytes: n as u64,
+            tx_bytes: 1 << 40,
+            last_handshake: crate::tunnel::time::WallTime {
+                secs: 1_700_000_000,
+                nanos: 9,
+            },
+        };
+        let queue = |name| QueueMetrics {
+            name,
+            length: 3,
+            capacity: 4096,
+        };
+        Snapshot {
+            devices: ["wg0", "wg1"]
+                .map(|device| DeviceMetrics {
+                    device: device.to_owned(),
+                    io: "udp",
+                    peer_count: PEERS,
+                    peers: (0..PEERS.min(max_peers)).map(peer).collect(),
+                    handshakes: HandshakeMetrics {
+                        initiations: 9,
+                        completed_initiator: 5,
+                        completed_responder: 4,
+                        gave_up: 1,
+                    },
+                    drops: DropTotals::collect(|reason| u64::from(reason == DropReason::Replay)),
+                    queues: vec![queue("events")],
+                    workers: vec![
+                        WorkerMetrics {
+                            outer_rx_packets: 7,
+                            ..Default::default()
+                        };
+                        2
+                    ],
+                })
+                .into(),
+            queues: vec![queue("initiations")],
+            frames: vec![FrameMetrics {
+                total: 64,
+                in_flight: 5,
+            }],
+        }
+    }
+}
+
+/// Runs `client` against an endpoint with at most `max_peers` peers.
+fn with_endpoint(max_peers: usize, client: impl FnOnce(SocketAddr) + Send + 'static) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let any_port = MetricsListen::At("127.0.0.1:0".parse().unwrap());
+        let server = MetricsServer::new(any_port.bind().unwrap().unwrap()).unwrap();
+        let server = server.max_peers(max_peers);
+        let address = server.address();
+        let client = tokio::task::spawn_blocking(move || client(address));
+        tokio::select! {
+            result = client => result.unwrap(),
+            never = server.serve(Rc::new(Busy)) => match never {},
+        }
+    });
+}
+
+fn request(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    // It may be refused and closed before all of it is written.
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).unwrap()
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    request(
+        address,
+        format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes(),
+    )
+}
+
+#[test]
+fn a_scrape_has_every_reason_and_bounded_peers() {
+    with_endpoint(10, |address| {
+        let answer = get(address, "/metrics");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(
+            head.contains("content-type: text/plain; version=0.0.4"),
+            "{head}"
+        );
+        for reason in DropReason::ALL {
+            let n = u8::from(*reason == DropReason::Replay);
+            let label = reason.label();
+            for device in ["wg0", "wg1"] {
+                let line =
+                    format!("ringtun_drops_total{{device=\"{device}\",reason=\"{label}\"}} {n}\n");
+                assert!(body.contains(&line), "{line}");
+            }
+        }
+        let of_peers = |name: &str| body.lines().filter(|l| l.starts_with(name)).count();
+        assert_eq!(of_peers("ringtun_peer_rx_bytes_total{"), 2 * 10);
+        assert_eq!(of_peers("ringtun_peer_last_handshake_seconds{"), 2 * 10);
+        let key = PublicKey::from_bytes([3; 32]);
+        for line in [
+            format!("ringtun_peer_rx_bytes_total{{device=\"wg0\",public_key=\"{key}\"}} 3\n"),
+            format!(
+                "ringtun_peer_tx_bytes_total{{device=\"wg1\",public_key=\"{key}\"}} {}\n",
+                1u64 << 40
+            ),
+            format!(
+                "ringtun_peer_last_handshake_seconds{{device=\"wg0\",public_key=\"{key}\"}} 1700000000\n"
+            ),
+            "ringtun_peers{device=\"wg0\"} 50\n".into(),
+            "ringtun_peers_omitted{device=\"wg0\"} 40\n".into(),
+            "ringtun_handshake_initiations_total{device=\"wg0\"} 9\n".into(),
+            "ringtun_handshakes_total{device=\"wg0\",outcome=\"completed\",role=\"initiator\"} 5\n"
+                .into(),
+            "ringtun_handshakes_total{device=\"wg0\",outcome=\"completed\",role=\"responder\"} 4\n"
+                .into(),
+            "ringtun_handshakes_total{device=\"wg0\",outcome=\"gave-up\",role=\"initiator\"} 1\n"
+                .into(),
+            "ringtun_queue_length{device=\"wg1\",queue=\"events\"} 3\n".into(),
+            "ringtun_queue_capacity{device=\"\",queue=\"initiations\"} 4096\n".into(),
+            "ringtun_frames{state=\"free\",worker=\"0\"} 59\n".into(),
+            "ringtun_frames{state=\"in-flight\",worker=\"0\"} 5\n".into(),
+            "ringtun_outer_rx_packets_total{device=\"wg1\",worker=\"1\"} 7\n".into(),
+            format!(
+                "ringtun_build_info{{version=\"{}\"}} 1\n",
+                env!("CARGO_PKG_VERSION")
+            ),
+        ] {
+            assert!(body.contains(&line), "{line}\n{body}");
+        }
+    });
+}
+
+#[test]
+fn only_two_pages_and_only_reading() {
+    with_endpoint(1, |address| {
+        assert!(get(address, "/").contains("<a href=\"/metrics\">"));
+        assert!(get(address, "/metrics?x=1").starts_with("HTTP/1.1 200"));
+        for path in [
+            "/metrics/",
+            "/../etc/passwd",
+            "/%2e%2e/",
+            "//metrics",
+            "/favicon.ico",
+        ] {
+            assert!(get(address, path).starts_with("HTTP/1.1 404"), "{path}");
+        }
+        let post = request(
+            address,
+            b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx",
+        );
+        assert!(
+            post.starts_with("HTTP/1.1 405") && post.contains("allow: GET, HEAD"),
+            "{post}"
+        );
+        let head = request(address, b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(
+            head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"),
+            "{head}"
+        );
+    });
+}
+
+#[test]
+fn requests_that_are_none_are_refused_and_the_next_is_served() {
+    with_endpoint(1, |address| {
+        let endless = [b"GET /metrics HTTP/1.1\r\nX: ".as_slice(), &[b'y'; 100_000]].concat();
+        let many = [
+            "GET / HTTP/1.1\r\n".to_owned(),
+            "a: b\r\n".repeat(3000),
+            "\r\n".into(),
+        ]
+        .concat();
+        for bad in [
+            &b"\0\0\0\0\r\n\r\n"[..],
+            b"set=1\n\n",
+            b"GET\r\n\r\n",
+            &endless,
+            many.as_bytes(),
+        ] {
+            let answer = request(address, bad);
+            assert!(
+                answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+                "{:?}: {answer}",
+                &bad[..20.min(bad.len())]
+            );
+        }
+        assert!(get(address, "/metrics").starts_with("HTTP/1.1 200"));
+    });
+}
+
+#[test]
+fn silent_connections_are_closed_and_do_not_keep_scrapes_out() {
+    with_endpoint(1, |address| {
+        let connect = |_| TcpStream::connect(address).unwrap();
+        // More than are served at once.
+        let mut silent: Vec<_> = (0..40).map(connect).collect();
+        let start = Instant::now();
+        assert!(get(address, "/metrics").starts_with("HTTP/1.1 200"));
+        assert!(
+            start.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            start.elapsed()
+        );
+        silent[0]
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        assert_eq!(silent[0].read(&mut [0; 1000]).unwrap(), 0, "closed");
+    });
+}

@@ -1,0 +1,188 @@
+//! TCP between hosts behind two gateways whose tunnel has a smaller MTU than their own networks,
+//! while nothing tells them so: ICMP is blocked, as it is on so many ways.
+
+mod e2e;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use ringtun_lab::link::veth;
+use ringtun_lab::stream::{self, Plan};
+use ringtun_lab::tunnel::Options;
+use ringtun_lab::{NetNs, Tunnel, names};
+
+const SOON: Duration = Duration::from_secs(10);
+const PORT: u16 = 7000;
+
+/// A host on Ethernet behind each gateway.
+struct Sites {
+    // Before the tunnel, whose namespaces hold the other ends.
+    hosts: [Host; 2],
+    _tunnel: Tunnel,
+}
+
+struct Host {
+    ns: NetNs,
+    device: String,
+}
+
+fn address(at: usize, v6: bool) -> IpAddr {
+    if v6 {
+        Ipv6Addr::new(0xfd80, 0, 0, at as u16, 0, 0, 0, 2).into()
+    } else {
+        Ipv4Addr::new(10, 80, at as u8, 2).into()
+    }
+}
+
+impl Sites {
+    fn new(arguments: &[&str], mtu: u16) -> Sites {
+        let ringtun = e2e::ringtun();
+        let options = Options {
+            arguments,
+            ..Options::default()
+        };
+        let tunnel = Tunnel::new([&ringtun, &ringtun], &options).unwrap();
+        let hosts = [0, 1].map(|at| Sites::host(&tunnel, at, mtu));
+        Sites {
+            hosts,
+            _tunnel: tunnel,
+        }
+    }
+
+    fn host(tunnel: &Tunnel, at: usize, mtu: u16) -> Host {
+        let (near, far) = (at, 1 - at);
+        let gateway = tunnel.ns(at);
+        let host = Host {
+            ns: NetNs::new("h").unwrap(),
+            device: names::unique("h"),
+        };
+        let lan = names::unique("l");
+        veth(gateway, &lan, &host.ns, &host.device).unwrap();
+        let device = &tunnel.devices[at].name;
+        gateway
+            .ip(&format!(
+                "addr add 10.80.{near}.1/24 dev {lan}\naddr add fd80:0:0:{near}::1/64 dev {lan} nodad\n\
+                 link set {device} mtu {mtu}\n\
+                 route add 10.80.{far}.0/24 dev {device}\nroute add fd80:0:0:{far}::/64 dev {device}\n"
+            ))
+            .unwrap();
+        host.ns
+            .ip(&format!(
+                "addr add 10.80.{near}.2/24 dev {0}\naddr add fd80:0:0:{near}::2/64 dev {0} nodad\n\
+                 route add default via 10.80.{near}.1\nroute add default via fd80:0:0:{near}::1\n",
+                host.device
+            ))
+            .unwrap();
+        host.ns.sysctl("net.ipv4.tcp_mtu_probing", "0").unwrap();
+        gateway.sysctl("net.ipv4.ip_forward", "1").unwrap();
+        gateway.sysctl("net.ipv6.conf.all.forwarding", "1").unwrap();
+        let rules = "table inet quiet { chain output { type filter hook output priority 0; \
+                     icmp type destination-unreachable drop; icmpv6 type packet-too-big drop; }; }";
+        gateway.run("nft", [rules]).unwrap();
+        let peer = &tunnel.keys[far].public;
+        let ranges = format!("10.78.0.0/24,fd78::/64,10.80.{far}.0/24,fd80:0:0:{far}::/64");
+        tunnel
+            .set(at, &format!("peer {peer} allowed-ips {ranges}"))
+            .unwrap();
+        host
+    }
+
+    /// Sends from host `from` to the other and gives what both were told as maximum segment size:
+    /// in the SYN as it arrived, in the SYN-ACK as it arrived.
+    fn transfer(&self, from: usize, v6: bool, plan: &Plan) -> anyhow::Result<[u16; 2]> {
+        let to = 1 - from;
+        let (sender, receiver) = (&self.hosts[from], &self.hosts[to]);
+        let syn = receiver.first_segment(&format!("tcp dst port {PORT}"));
+        let answer = sender.first_segment(&format!("tcp src port {PORT}"));
+        let at = SocketAddr::new(address(to, v6), PORT);
+        stream::transfer(&sender.ns, &receiver.ns, at, plan)?;
+        Ok([syn, answer].map(|dump| mss(&dump)))
+    }
+}
+
+impl Host {
+    /// A capture of the first segment that arrives and matches.
+    fn first_segment(&self, filter: &str) -> ringtun_lab::Process {
+        let dump = self
+            .ns
+            .start(
+                "tcpdump",
+                [
+                    "-n",
+                    "-l",
+                    "-Q",
+                    "in",
+                    "-c",
+                    "1",
+                    "-i",
+                    &self.device,
+                    filter,
+                ],
+            )
+            .unwrap();
+        dump.wait_line(SOON, |line| line.contains("listening on"))
+            .unwrap();
+        dump
+    }
+}
+
+/// What the captured segment asks for.
+fn mss(dump: &ringtun_lab::Process) -> u16 {
+    let line = dump.wait_line(SOON, |line| line.contains("mss ")).unwrap();
+    let (_, rest) = line.split_once("mss ").unwrap();
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
+
+/// More than fits into a few segments; a second without a byte is a failure.
+fn bulk() -> Plan {
+    Plan {
+        stall: Duration::from_secs(5),
+        ..Plan::bulk(1 << 20)
+    }
+}
+
+#[test]
+fn hosts_behind_the_gateways_are_told_what_fits() {
+    for mtu in [1420, 1280] {
+        let sites = Sites::new(&[], mtu);
+        // Without offload the hosts fill in the checksum themselves; with it they leave it
+        // partial, and what forwards the packet has to know.
+        for offload in ["off", "on"] {
+            for host in &sites.hosts {
+                host.ns
+                    .run("ethtool", ["-K", &host.device, "tx", offload])
+                    .unwrap();
+            }
+            for (from, v6) in [(0, false), (1, false), (0, true), (1, true)] {
+                let fits = if v6 { mtu - 60 } else { mtu - 40 };
+                let told = sites.transfer(from, v6, &bulk()).unwrap();
+                assert_eq!(told, [fits; 2], "MTU {mtu}, IPv6 {v6}, offload {offload}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_the_clamp_connections_open_and_stall() {
+    let sites = Sites::new(&["--no-mss-clamp"], 1280);
+    for v6 in [false, true] {
+        let told = sites.transfer(0, v6, &Plan::bulk(100)).unwrap();
+        let ethernet = if v6 { 1440 } else { 1460 };
+        assert_eq!(told, [ethernet; 2], "a few bytes get through");
+        let plan = Plan {
+            stall: Duration::from_secs(2),
+            ..bulk()
+        };
+        let stalled = sites.transfer(0, v6, &plan);
+        assert!(stalled.is_err(), "segments of 1500 bytes got through");
+    }
+}
+
+#[test]
+fn the_operator_may_ask_for_less() {
+    let sites = Sites::new(&["--mss", "1000"], 1420);
+    for v6 in [false, true] {
+        assert_eq!(sites.transfer(0, v6, &bulk()).unwrap(), [1000; 2]);
+    }
+}

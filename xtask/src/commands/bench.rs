@@ -1,0 +1,97 @@
+//! `cargo xtask bench` and `cargo xtask interop`: the crate `ringtun-bench`
+//! against other implementations, with the release binary.
+
+use super::build;
+use crate::toolchain::packages::{self, Need};
+use crate::{paths, process, progress};
+use anyhow::{Result, ensure};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Options of `tunnel`, after its name:
+  --json FILE      write all rows to this file
+  --runs N         runs of each implementation and case; the median counts
+  --seconds N      seconds of one run
+  --case LIST      tcp1, tcp4
+  --impl LIST      ringtun-udp, wireguard-go, boringtun, none
+
+Options of `ebpf`, after its name:
+  --json FILE      write all rows to this file
+  --runs N         runs of each program and class; the median counts
+  --packets N      packets of one run")]
+pub struct Arguments {
+    /// The suite: tunnel, ebpf
+    #[arg(default_value = "tunnel")]
+    pub suite: String,
+    /// Options of the suite
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub rest: Vec<String>,
+}
+
+#[derive(Debug, Default, clap::Args)]
+pub struct InteropArguments {
+    /// wireguard-go, boringtun, linux; all of them when none is named
+    pub peers: Vec<String>,
+    /// Smaller transfers, and one of them across a rekey
+    #[arg(long)]
+    pub short: bool,
+}
+
+/// The suites.
+pub fn run(arguments: &Arguments) -> Result<String> {
+    let needs = [packages::DEMO, packages::TEST].concat();
+    bench(&arguments.suite, &arguments.rest, &needs)?;
+    Ok(format!(
+        "bench: {} measured in {}",
+        arguments.suite,
+        progress::elapsed()
+    ))
+}
+
+/// The interoperability matrix.
+pub fn interop(arguments: &InteropArguments) -> Result<String> {
+    let mut rest = arguments.peers.clone();
+    if arguments.short {
+        rest.push("--short".to_owned());
+    }
+    let needs = [packages::DEMO, packages::TEST, packages::INTEROP].concat();
+    bench("interop", &rest, &needs)?;
+    let peers = if arguments.peers.is_empty() {
+        "every peer".to_owned()
+    } else {
+        arguments.peers.join(", ")
+    };
+    Ok(format!(
+        "interop: {peers} passed in {}",
+        progress::elapsed()
+    ))
+}
+
+fn bench(suite: &str, rest: &[String], needs: &[Need]) -> Result<()> {
+    ensure!(
+        packages::is_root(),
+        "this makes network namespaces: run it as root"
+    );
+    packages::ensure(needs)?;
+    ringtun_lab::reap()?;
+    let binary = build::release_binary()?;
+    progress::step("cargo build --release (ringtun-bench)", || {
+        let mut command = process::cargo(["build", "--release", "--locked"]);
+        command
+            .args(["--package", "ringtun-bench"])
+            .env(build::OBJECT_VARIABLE, build::bpf_object()?);
+        process::run(command)
+    })?;
+    let mut command = process::command(paths::target().join("release/ringtun-bench"));
+    command
+        .arg(suite)
+        .args(rest)
+        .env("RINGTUN", binary)
+        // Where a relative path of an output file is meant to be.
+        .current_dir(std::env::current_dir()?);
+    let name = process::line(&command);
+    let status = process::start(command)?.wait()?;
+    ringtun_lab::reap()?;
+    ensure!(status.success(), "`{name}` failed ({status})");
+    Ok(())
+}

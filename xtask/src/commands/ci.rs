@@ -1,0 +1,112 @@
+//! `cargo xtask ci`: everything that must hold before a change is taken.
+
+use super::{bench, build, demo, fuzz, mutate, test};
+use crate::toolchain::bpf::Toolchain;
+use crate::toolchain::host;
+use crate::{paths, process, progress};
+use anyhow::{Result, bail};
+use std::process::Command;
+use std::time::Instant;
+
+const SECONDS_PER_FUZZ_TARGET: u32 = 10;
+
+/// A step: its name and what it does.
+type Step = (&'static str, fn() -> Result<String>);
+
+const STEPS: &[Step] = &[
+    ("fmt", fmt),
+    ("clippy", clippy),
+    ("test", || test::run(&test::Arguments::default())),
+    ("demo", || demo::run(&demo::Arguments::default())),
+    ("interop", || {
+        bench::interop(&bench::InteropArguments {
+            peers: Vec::new(),
+            short: true,
+        })
+    }),
+    ("mutate", || mutate::run(&mutate::Arguments::default())),
+    ("fuzz", || {
+        fuzz::run(&fuzz::Arguments {
+            target: None,
+            seconds: SECONDS_PER_FUZZ_TARGET,
+            sanitizer: "none".to_owned(),
+            planted: false,
+        })
+    }),
+];
+
+/// Runs every step, also after one that failed.
+pub fn run() -> Result<String> {
+    let mut rows = Vec::new();
+    let mut failed = Vec::new();
+    for (name, step) in STEPS {
+        let begin = Instant::now();
+        progress::note(&format!("==== {name} ===="));
+        let result = step();
+        process::wait_if_interrupted();
+        let (verdict, detail) = match result {
+            Ok(summary) => ("ok", summary),
+            Err(error) => {
+                eprintln!("{name}: {error:#}");
+                failed.push(*name);
+                let text = format!("{error:#}");
+                ("FAILED", text.lines().next().unwrap_or_default().to_owned())
+            }
+        };
+        let time = progress::seconds(begin.elapsed());
+        rows.push(format!("{name:<8} {verdict:<7} {time:>13}  {detail}"));
+    }
+    println!("\n{:<8} {:<7} {:>13}", "step", "result", "time");
+    for row in rows {
+        println!("{row}");
+    }
+    if !failed.is_empty() {
+        bail!("{}", failed.join(", "));
+    }
+    Ok(format!(
+        "ci: {} steps passed in {}",
+        STEPS.len(),
+        progress::elapsed()
+    ))
+}
+
+/// A cargo command in one of the three workspaces, the root being `.`.
+fn cargo_in(workspace: &str, arguments: &[&str]) -> Command {
+    let mut command = process::cargo(arguments);
+    command.current_dir(paths::root().join(workspace));
+    command
+}
+
+fn fmt() -> Result<String> {
+    for workspace in [".", "ebpf", "userspace/fuzz"] {
+        process::run(cargo_in(workspace, &["fmt", "--all", "--check"]))?;
+    }
+    Ok("three workspaces are formatted".to_owned())
+}
+
+fn clippy() -> Result<String> {
+    let object = build::bpf_object()?;
+    let features: &[&str] = &["--features", build::PRIVILEGED];
+    for (workspace, features) in [(".", features), ("userspace/fuzz", &[])] {
+        let mut command = cargo_in(
+            workspace,
+            &["clippy", "--locked", "--workspace", "--all-targets"],
+        );
+        command.args(features).args(["--", "-D", "warnings"]);
+        // With the object, so that the code around it is seen too.
+        command.env(build::OBJECT_VARIABLE, &object);
+        process::run(command)?;
+    }
+    // Clippy belongs to the host's compiler, which has no core for BPF: the
+    // programs are checked as if for the host.
+    Toolchain::ensure()?;
+    let mut command = cargo_in("ebpf", &["clippy", "--locked", "--target"]);
+    command
+        .arg(host()?)
+        .arg("--target-dir")
+        .arg(paths::target().join("ebpf"))
+        .args(["--", "-D", "warnings"])
+        .env("RUSTC_BOOTSTRAP", "1");
+    process::run(command)?;
+    Ok("no warning in three workspaces".to_owned())
+}
