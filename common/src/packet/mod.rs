@@ -78,6 +78,16 @@ pub const fn mapped(address: [u8; 4]) -> Address {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
+/// Whether this is an IPv4 address as an [`Address`].
+#[must_use]
+#[inline]
+pub const fn is_mapped(address: &Address) -> bool {
+    matches!(
+        address,
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, _, _, _, _]
+    )
+}
+
 /// What the headers of a frame say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
@@ -98,6 +108,10 @@ pub struct Packet {
     pub source_port: u16,
     /// Of UDP and TCP, else 0.
     pub destination_port: u16,
+    /// TOS byte or traffic class.
+    pub traffic_class: u8,
+    /// Where in the frame UDP's payload begins, else 0.
+    pub payload_at: u16,
     /// Bytes of UDP's payload, else 0.
     pub payload_len: u16,
     /// What tells apart the flows of this class between two hosts: the SPI of ESP,
@@ -124,6 +138,8 @@ pub fn parse<C: Cursor>(cursor: &mut C) -> Result<Packet, Unreadable> {
         part: Part::Whole,
         source_port: 0,
         destination_port: 0,
+        traffic_class: 0,
+        payload_at: 0,
         payload_len: 0,
         key: 0,
     };
@@ -179,6 +195,7 @@ fn ipv4<C: Cursor>(cursor: &mut C, packet: &mut Packet) -> Result<Carried, Unrea
     if header[0] >> 4 != 4 || header_len < IPV4_LEN || total_len < header_len || total_len > room {
         return Err(Unreadable::Malformed);
     }
+    packet.traffic_class = header[1];
     packet.source = mapped([header[12], header[13], header[14], header[15]]);
     packet.destination = mapped([header[16], header[17], header[18], header[19]]);
     let fragment = u16::from_be_bytes([header[6], header[7]]);
@@ -196,8 +213,14 @@ fn ipv6<C: Cursor>(cursor: &mut C, packet: &mut Packet) -> Result<Carried, Unrea
     if header[0] >> 4 != 6 || rest > room {
         return Err(Unreadable::Malformed);
     }
+    packet.traffic_class = header[0] << 4 | header[1] >> 4;
     packet.source.copy_from_slice(&header[8..24]);
     packet.destination.copy_from_slice(&header[24..40]);
+    // They would be taken for IPv4 from here on; no host puts them on a wire
+    // (RFC 4291, section 2.5.5.2).
+    if is_mapped(&packet.source) || is_mapped(&packet.destination) {
+        return Err(Unreadable::Malformed);
+    }
     let mut next = header[6];
     for depth in 0..=MAX_EXTENSION_HEADERS {
         match next {

@@ -46,14 +46,16 @@ fn every_class_and_verdict_has_a_fixture_and_every_fixture_its_own_name() {
 #[test]
 fn addresses_ports_and_length_are_read() {
     let udp = frames::udp_between(0x1234, 51820, &fixtures::message(4, 40));
-    for (frame, source, destination) in [
+    for (frame, payload_at, source, destination) in [
         (
             frames::over4(17, &udp),
+            42,
             mapped([192, 0, 2, 1]),
             mapped(frames::HOST4),
         ),
         (
             frames::over6(17, &udp),
+            62,
             [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
             frames::HOST6,
         ),
@@ -69,6 +71,8 @@ fn addresses_ports_and_length_are_read() {
                 part: Part::Whole,
                 source_port: 0x1234,
                 destination_port: 51820,
+                traffic_class: 0,
+                payload_at,
                 payload_len: 40,
                 key: 0xa5a5_a5a5,
             })

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use ringtun_common::mss::Limits;
 
-use super::frames::{Frame, FramePool};
+use super::frames::{FRAME_LEN, Frame, FramePool, SEGMENTS_MAX};
 use super::handshakes::Queues;
 use super::lane::{Lane, Turn};
 use super::mss;
 use super::port::{self, DELIVERY_MAX, Port, Tunnel};
-use super::sort::Arrival;
+use super::rings::Ring;
+use super::rings::arrival;
+use super::sort::{Arrival, Parts};
 pub use super::sort::Datagram;
 use super::stats::WorkerStats;
 use crate::drops::DropReason;
@@ -61,6 +63,19 @@ pub struct Inbound {
     turns: Vec<Turn<Job>>,
     jobs: Vec<Job>,
     places: Vec<Place>,
+    /// Where the packets of a frame end that is filled from a ring.
+    ends: Vec<usize>,
+}
+
+/// Packets from a ring that go on together: copied behind each other into one
+/// frame, as a socket would have coalesced them.
+struct Gathered {
+    frame: Frame,
+    used: usize,
+    /// Position of their device among the worker's ports.
+    port: usize,
+    from: Endpoint,
+    ecn: Ecn,
 }
 
 /// What is attached to each peer's cell: its inbound lane.
@@ -78,6 +93,7 @@ impl Inbound {
             turns: Vec::with_capacity(BATCH),
             jobs: Vec::with_capacity(BATCH),
             places: Vec::with_capacity(DELIVERY_MAX),
+            ends: Vec::with_capacity(SEGMENTS_MAX),
         }
     }
 
@@ -141,6 +157,105 @@ impl Inbound {
         count == offered
     }
 
+    /// Serves a ring once: at most [`BATCH`](super::rings::ring::BATCH) frames,
+    /// for whichever of the worker's devices they are.
+    pub fn serve_ring(
+        &mut self,
+        ring: &mut Ring,
+        ports: &mut [Option<Box<Port>>],
+        now: BootTime,
+    ) {
+        let mut frames = ring.receive();
+        let mut gathered: Option<Gathered> = None;
+        let mut bytes = 0;
+        for frame in frames.drain(..) {
+            let packet = frame.packet();
+            bytes += packet.len() as u64;
+            let arrival = arrival::Arrival::read(packet, ring.ifindex());
+            let port = arrival.as_ref().and_then(|a| listening(ports, a.port));
+            if let (Some(arrival), Some(port)) = (arrival, port) {
+                let message = &packet[arrival.payload.clone()];
+                let fits = gathered.as_ref().is_some_and(|g| {
+                    g.port == port
+                        && g.from == arrival.from
+                        && g.ecn == arrival.ecn
+                        && g.used + message.len() <= FRAME_LEN
+                        && self.ends.len() < SEGMENTS_MAX
+                });
+                if !fits {
+                    self.finish(gathered.take(), Some(port), ports, now);
+                    gathered = self.gather(port, &arrival, ports, now);
+                }
+                if let Some(to) = &mut gathered {
+                    let end = to.used + message.len();
+                    to.frame.bytes_mut()[to.used..end].copy_from_slice(message);
+                    to.used = end;
+                    self.ends.push(end);
+                }
+            } else {
+                ring.stats().stray.add(1);
+            }
+            ring.free(frame);
+        }
+        self.finish(gathered, None, ports, now);
+        ring.stats().rx_bytes.add(bytes);
+        ring.refill(frames, now);
+    }
+
+    /// A frame to gather into. Where none is free, what waits is delivered first.
+    fn gather(
+        &mut self,
+        port: usize,
+        arrival: &arrival::Arrival,
+        ports: &mut [Option<Box<Port>>],
+        now: BootTime,
+    ) -> Option<Gathered> {
+        let of = ports[port].as_deref_mut()?;
+        let mut frame = self.frames.take();
+        if frame.is_none() {
+            self.hand_over(of, now);
+            frame = self.frames.take().or_else(|| self.received.pop());
+        }
+        let Some(frame) = frame else {
+            of.stats.drops.count(DropReason::NoFrame);
+            return None;
+        };
+        Some(Gathered {
+            frame,
+            used: 0,
+            port,
+            from: arrival.from,
+            ecn: arrival.ecn,
+        })
+    }
+
+    /// Sorts what was gathered; delivers, unless more comes for the same device.
+    fn finish(
+        &mut self,
+        gathered: Option<Gathered>,
+        next: Option<usize>,
+        ports: &mut [Option<Box<Port>>],
+        now: BootTime,
+    ) {
+        let Some(gathered) = gathered else { return };
+        let Some(port) = ports[gathered.port].as_deref_mut() else {
+            return;
+        };
+        let arrival = Arrival {
+            tunnel: &port.tunnel,
+            stats: &port.stats,
+            from: gathered.from,
+            ecn: gathered.ecn,
+            parts: Parts::Each(&self.ends),
+            now,
+        };
+        arrival.sort(gathered.frame, &self.frames, &self.queues, &mut self.turns);
+        self.ends.clear();
+        if next != Some(gathered.port) {
+            self.hand_over(port, now);
+        }
+    }
+
     /// Delivers to the port's TUN device; what is left waits at the port.
     fn hand_over(&mut self, port: &mut Port, now: BootTime) {
         let (tunnel, stats) = (Arc::clone(&port.tunnel), Arc::clone(&port.stats));
@@ -166,7 +281,12 @@ impl Inbound {
         let arrival = Arrival {
             tunnel,
             stats,
-            datagram,
+            from: datagram.from,
+            ecn: datagram.ecn,
+            parts: Parts::Equal {
+                len: datagram.len,
+                segment: datagram.segment,
+            },
             now,
         };
         arrival.sort(frame, &self.frames, &self.queues, &mut self.turns);
@@ -214,6 +334,13 @@ impl Inbound {
         }
         self.turns.is_empty()
     }
+}
+
+/// The port of the device that listens there.
+fn listening(ports: &[Option<Box<Port>>], port: u16) -> Option<usize> {
+    ports
+        .iter()
+        .position(|p| p.as_ref().is_some_and(|p| p.tunnel.listens_on(port)))
 }
 
 /// Where a packet to deliver lies: its job, first byte, length.

@@ -5,6 +5,7 @@
 //!           AllowedIPs, ECN ─▶ MSS clamp ─▶ coalesce ─▶ TUN
 //! outbound  TUN ─ super-packet, MSS clamp ─▶ AllowedIPs ─▶ segment into a frame ─ seal in place ─▶
 //!           sendmsg, GSO
+//! rings     in place of a socket, where a network card has AF_XDP: see [`rings`]
 //! handshake socket ─ types 1–3 ─▶ bounded queue ─▶ handshake threads ─▶ control
 //! ```
 //!
@@ -19,8 +20,10 @@ pub mod lane;
 pub mod mss;
 pub mod offload;
 pub mod outbound;
+pub mod path;
 pub mod port;
 pub mod replies;
+pub mod rings;
 pub mod runs;
 mod sort;
 pub mod stats;

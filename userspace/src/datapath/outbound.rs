@@ -8,7 +8,8 @@ use super::frames::{FRAME_LEN, FramePool};
 use super::mss;
 use super::offload::Segmenter;
 use super::port::{Port, Tunnel};
-use super::runs::Runs;
+use super::rings::Rings;
+use super::runs::{Blocked, Runs};
 use super::stats::WorkerStats;
 use crate::crypto::aead::TAG_LEN;
 use crate::drops::DropReason;
@@ -42,12 +43,16 @@ impl Outbound {
         }
     }
 
-    /// Serves the port's TUN queue once: at most [`READS_PER_ROUND`] reads.
-    pub fn serve(&mut self, port: &mut Port, now: BootTime) {
-        if !port.runs.is_empty() && !port.blocked {
-            port.send_runs();
+    /// Serves the port's TUN queue once: at most [`READS_PER_ROUND`] reads. What
+    /// went to a ring leaves with its next [`kick`](Rings::kick).
+    pub fn serve(&mut self, port: &mut Port, rings: &mut Rings, now: BootTime) {
+        if port.blocked == Blocked::Ring {
+            port.blocked = Blocked::No;
         }
-        if !port.tun_ready || port.blocked {
+        if !port.runs.is_empty() && port.blocked == Blocked::No {
+            port.send_runs(rings, now);
+        }
+        if !port.tun_ready || port.blocked != Blocked::No {
             return;
         }
         let tunnel = Arc::clone(&port.tunnel);
@@ -81,13 +86,13 @@ impl Outbound {
                 }
             }
             if port.runs.is_filling() {
-                port.send_runs();
-                if port.blocked {
+                port.send_runs(rings, now);
+                if port.blocked != Blocked::No {
                     return;
                 }
             }
         }
-        port.send_runs();
+        port.send_runs(rings, now);
     }
 }
 

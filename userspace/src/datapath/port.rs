@@ -2,7 +2,7 @@
 //! [`Port`] is one worker's part of it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringtun_common::mss::Limits;
@@ -13,16 +13,19 @@ use super::lane::Turn;
 use super::mss::MssClamp;
 use super::offload::Coalescer;
 use super::replies::Reply;
-use super::runs::Runs;
+use super::rings::Rings;
+use super::runs::{Blocked, Outside, Runs};
 use super::stats::WorkerStats;
 use crate::drops::{DropCounters, DropReason};
 use crate::net::tun::TunQueue;
 use crate::net::udp::{self, Outgoing, SendBatch, Sent, Stop, UdpSockets};
+use crate::tunnel::cell::PeerCell;
 use crate::tunnel::endpoint::{Endpoint, Source};
 use crate::tunnel::gate::Commit;
 use crate::tunnel::initiation::InitiationDone;
 use crate::tunnel::output::HANDSHAKE_TOS;
 use crate::tunnel::snapshot::Shared;
+use crate::tunnel::time::BootTime;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -35,6 +38,8 @@ pub enum Event {
     Commit(Commit),
     /// A handshake thread built an initiation.
     Initiated(InitiationDone),
+    /// Nobody knows yet by which ring this peer's packets leave.
+    ExitWanted(Arc<PeerCell>),
     /// The TUN device is gone.
     TunGone,
 }
@@ -51,6 +56,10 @@ pub struct Tunnel {
     pub shared: Arc<Shared>,
     /// The TUN device's MTU, bytes.
     pub mtu: AtomicUsize,
+    /// The UDP port that it listens on; 0 while it does not.
+    pub port: AtomicU16,
+    /// Packets may leave by AF_XDP rings.
+    rings: AtomicBool,
     mss: MssClamp,
     /// Counters, one set per worker.
     pub workers: Box<[Arc<WorkerStats>]>,
@@ -78,6 +87,8 @@ impl Tunnel {
             name: name.to_owned(),
             shared,
             mtu: AtomicUsize::new(mtu),
+            port: AtomicU16::new(0),
+            rings: AtomicBool::new(false),
             mss,
             workers: (0..workers).map(|_| Arc::default()).collect(),
             drops: DropCounters::default(),
@@ -93,6 +104,29 @@ impl Tunnel {
         if self.events.try_send(event).is_err() {
             self.drops.count(DropReason::HandshakeQueueFull);
         }
+    }
+
+    /// Asks control how this peer's packets leave. Where the queue is full, it
+    /// is asked again: the packets go by the socket meanwhile.
+    pub fn ask_for_exit(&self, cell: &Arc<PeerCell>) {
+        let _ = self.events.try_send(Event::ExitWanted(Arc::clone(cell)));
+    }
+
+    /// Whether packets may leave by AF_XDP rings.
+    #[must_use]
+    pub fn uses_rings(&self) -> bool {
+        self.rings.load(Relaxed)
+    }
+
+    /// Whether it listens on this UDP port.
+    #[must_use]
+    pub fn listens_on(&self, port: u16) -> bool {
+        port != 0 && self.port.load(Relaxed) == port
+    }
+
+    /// Lets packets leave by AF_XDP rings, or by sockets alone.
+    pub fn use_rings(&self, on: bool) {
+        self.rings.store(on, Relaxed);
     }
 
     /// Events that wait for control now, of [`EVENTS_MAX`].
@@ -183,8 +217,8 @@ pub struct Port {
     pub v4_ready: bool,
     /// The IPv6 socket may have datagrams.
     pub v6_ready: bool,
-    /// The send buffer is full: the TUN device waits.
-    pub blocked: bool,
+    /// There is no room outside: the TUN device waits.
+    pub blocked: Blocked,
     /// The worker is told when there is room in the send buffer.
     pub awaits_room: bool,
     /// The TUN device is gone.
@@ -209,22 +243,28 @@ impl Port {
             tun_ready: true,
             v4_ready: false,
             v6_ready: false,
-            blocked: false,
+            blocked: Blocked::No,
             awaits_room: false,
             gone: false,
         }
     }
 
-    /// Sends what was sealed; a full send buffer makes the TUN device wait.
-    pub fn send_runs(&mut self) {
-        self.blocked = self.runs.send(self.sockets.as_ref(), &self.stats);
+    /// Sends what was sealed; where there is no room, the TUN device waits.
+    pub fn send_runs(&mut self, rings: &mut Rings, now: BootTime) {
+        let mut outside = Outside {
+            tunnel: &self.tunnel,
+            sockets: self.sockets.as_ref(),
+            rings,
+            now,
+        };
+        self.blocked = self.runs.send(&mut outside, &self.stats);
     }
 
     /// Whether there may be something to do without waiting for an event.
     #[must_use]
     pub fn has_work(&self) -> bool {
         let receive = self.v4_ready || self.v6_ready || !self.turns.is_empty();
-        let send = (self.tun_ready || !self.runs.is_empty()) && !self.blocked;
+        let send = (self.tun_ready || !self.runs.is_empty()) && self.blocked == Blocked::No;
         receive || send
     }
 }

@@ -1,26 +1,64 @@
 //! Runs: sealed packets of one size for one endpoint, collected for one send.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::frames::{Frame, FramePool};
-use super::port;
+use super::path::Path;
+use super::port::{self, Tunnel};
+use super::rings::{Relayed, Ring, Rings, Way};
 use super::stats::WorkerStats;
 use crate::drops::DropReason;
+use crate::net::outer::Template;
 use crate::net::udp::{GSO_BYTES_MAX, GSO_SEGMENTS_MAX, Stop, UdpSockets};
 use crate::tunnel::cell::PeerCell;
 use crate::tunnel::endpoint::Endpoint;
+use crate::tunnel::time::BootTime;
 use crate::tunnel::transport::Ecn;
 
 /// Runs that may collect before they are sent. A super-packet of the smallest
 /// segments fills twelve.
 pub const RUNS_MAX: usize = 32;
 
-/// Sealed packets of one size for one endpoint: one GSO send.
+/// Why sending stopped before the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Blocked {
+    /// It did not.
+    #[default]
+    No,
+    /// A socket's buffer is full: an event tells of room.
+    Socket,
+    /// A ring, or the way to it, is full: to be tried again soon.
+    Ring,
+}
+
+/// Where a worker's packets of one device leave.
 #[derive(Debug)]
-struct Run {
+pub struct Outside<'a> {
+    /// The device.
+    pub tunnel: &'a Arc<Tunnel>,
+    /// The worker's sockets of the device; none while it is down.
+    pub sockets: Option<&'a UdpSockets>,
+    /// The worker's rings.
+    pub rings: &'a mut Rings,
+    /// The time of the batch.
+    pub now: BootTime,
+}
+
+/// What became of a run.
+enum Fate {
+    Done,
+    Blocked(Blocked),
+    /// Another worker has the ring.
+    Relay(u32),
+}
+
+/// Sealed packets of one size for one endpoint: one GSO send, or as many frames.
+#[derive(Debug)]
+pub struct Run {
     frame: Frame,
     len: usize,
-    /// Bytes that the socket took already, before its buffer was full.
+    /// Bytes that were taken already, before there was no more room.
     sent: usize,
     /// Bytes of each packet but the last, which may be shorter.
     segment: usize,
@@ -50,15 +88,106 @@ impl Run {
         self.full = sealed < self.segment;
         &mut self.frame.bytes_mut()[at..at + sealed]
     }
+
+    /// Sends by a ring if the peer's packets leave by one, else by the socket.
+    fn send(&mut self, out: &mut Outside<'_>, stats: &WorkerStats) -> Fate {
+        if out.tunnel.uses_rings() {
+            let path = Path::of(&self.cell);
+            let Some(exit) = path.exit(&self.to) else {
+                if path.may_ask(out.now) {
+                    out.tunnel.ask_for_exit(&self.cell);
+                }
+                return self.by_socket(out.sockets, stats);
+            };
+            let template = exit.as_ref().and_then(|exit| exit.template.as_ref());
+            let way = template.and_then(|t| Some((t, out.rings.way(t.ifindex())?)));
+            match way {
+                Some((template, Way::Own(ring)))
+                    if ring.is_up(out.now) && ring.takes(template, self.segment) =>
+                {
+                    let template = *template;
+                    return self.by_ring(ring, &template, stats);
+                }
+                Some((_, Way::Relay { ifindex, .. })) => return Fate::Relay(*ifindex),
+                _ => {}
+            }
+        }
+        self.by_socket(out.sockets, stats)
+    }
+
+    fn by_ring(&mut self, ring: &mut Ring, template: &Template, stats: &WorkerStats) -> Fate {
+        let bytes = &self.frame.bytes()[self.sent..self.len];
+        let taken = ring.transmit(template, bytes, self.segment, self.ecn);
+        stats.outer_tx_packets.add(taken.packets as u64);
+        stats.outer_tx_bytes.add(taken.bytes as u64);
+        self.count -= taken.packets;
+        self.sent += taken.bytes;
+        if taken.full {
+            stats.backpressure.add(1);
+            return Fate::Blocked(Blocked::Ring);
+        }
+        Fate::Done
+    }
+
+    fn by_socket(&mut self, sockets: Option<&UdpSockets>, stats: &WorkerStats) -> Fate {
+        let Some(socket) = sockets.and_then(|s| s.for_address(self.to.addr)) else {
+            stats.drops.add(DropReason::SocketError, self.count as u64);
+            return Fate::Done;
+        };
+        let bytes = &self.frame.bytes()[self.sent..self.len];
+        let segment = u16::try_from(self.segment).unwrap_or(0);
+        let sent = socket.send(&port::outgoing(&self.to, bytes, segment, self.ecn as u8));
+        stats.socket_writes.add(1);
+        stats.outer_tx_packets.add(sent.packets as u64);
+        if sent.source_refused {
+            // That one only: the peer may have roamed since the run began.
+            self.cell
+                .endpoint
+                .clear_source_if(|s| Some(*s) == self.to.source);
+        }
+        let taken = (sent.packets * self.segment).min(self.len - self.sent);
+        stats.outer_tx_bytes.add(taken as u64);
+        if matches!(sent.stopped, Some(Stop::Full)) {
+            self.count -= sent.packets;
+            self.sent += taken;
+            stats.backpressure.add(1);
+            return Fate::Blocked(Blocked::Socket);
+        }
+        port::count_refused(&sent, self.count, &stats.drops);
+        Fate::Done
+    }
+}
+
+impl Relayed {
+    /// Sends the run by this worker's ring; what the ring no longer takes, by
+    /// the socket. The run, if there was no room for all of it.
+    pub fn send(mut self, out: &mut Outside<'_>, stats: &WorkerStats) -> Option<Self> {
+        match self.run.send(out, stats) {
+            Fate::Done => None,
+            Fate::Blocked(_) => Some(self),
+            // The ring has another owner since: not handed on, or it might
+            // travel for ever.
+            Fate::Relay(_) => match self.run.by_socket(out.sockets, stats) {
+                Fate::Blocked(_) => Some(self),
+                _ => None,
+            },
+        }
+    }
+
+    /// Counts what cannot be sent any more.
+    pub fn drop_counted(self) {
+        let packets = self.run.count as u64;
+        self.tunnel.drops.add(DropReason::SocketError, packets);
+    }
 }
 
 /// The runs of one port, oldest first.
 #[derive(Debug)]
-pub struct Runs(Vec<Run>);
+pub struct Runs(VecDeque<Run>);
 
 impl Default for Runs {
     fn default() -> Self {
-        Self(Vec::with_capacity(RUNS_MAX))
+        Self(VecDeque::with_capacity(RUNS_MAX))
     }
 }
 
@@ -93,7 +222,7 @@ impl Runs {
         if self.0.len() >= RUNS_MAX {
             return None;
         }
-        self.0.push(Run {
+        self.0.push_back(Run {
             frame: frames.take()?,
             len: 0,
             sent: 0,
@@ -104,44 +233,42 @@ impl Runs {
             ecn,
             full: false,
         });
-        self.0.last_mut().map(|run| run.slot(sealed))
+        self.0.back_mut().map(|run| run.slot(sealed))
     }
 
-    /// Sends in order, until done or a send buffer is full. Returns whether one was.
-    pub fn send(&mut self, sockets: Option<&UdpSockets>, stats: &WorkerStats) -> bool {
-        let mut done = 0;
-        let mut blocked = false;
-        for run in &mut self.0 {
-            let Some(socket) = sockets.and_then(|s| s.for_address(run.to.addr)) else {
-                stats.drops.add(DropReason::SocketError, run.count as u64);
-                done += 1;
-                continue;
-            };
-            let bytes = &run.frame.bytes()[run.sent..run.len];
-            let segment = u16::try_from(run.segment).unwrap_or(0);
-            let sent = socket.send(&port::outgoing(&run.to, bytes, segment, run.ecn as u8));
-            stats.socket_writes.add(1);
-            stats.outer_tx_packets.add(sent.packets as u64);
-            if sent.source_refused {
-                // That one only: the peer may have roamed since the run began.
-                run.cell
-                    .endpoint
-                    .clear_source_if(|s| Some(*s) == run.to.source);
+    /// Sends in order, until done or until there is no room for more.
+    pub fn send(&mut self, out: &mut Outside<'_>, stats: &WorkerStats) -> Blocked {
+        while let Some(mut run) = self.0.pop_front() {
+            match run.send(out, stats) {
+                Fate::Done => {}
+                Fate::Blocked(why) => {
+                    self.0.push_front(run);
+                    return why;
+                }
+                Fate::Relay(ifindex) => {
+                    let Some(Way::Relay { to, .. }) = out.rings.way(ifindex) else {
+                        unreachable!("that way was just found");
+                    };
+                    let relayed = Relayed {
+                        run,
+                        tunnel: Arc::clone(out.tunnel),
+                    };
+                    if let Err(back) = to.push(relayed) {
+                        self.0.push_front(back.run);
+                        stats.backpressure.add(1);
+                        return Blocked::Ring;
+                    }
+                }
             }
-            let taken = (sent.packets * run.segment).min(run.len - run.sent);
-            stats.outer_tx_bytes.add(taken as u64);
-            if matches!(sent.stopped, Some(Stop::Full)) {
-                run.count -= sent.packets;
-                run.sent += taken;
-                stats.backpressure.add(1);
-                blocked = true;
-                break;
-            }
-            port::count_refused(&sent, run.count, &stats.drops);
-            done += 1;
         }
-        self.0.drain(..done);
-        blocked
+        Blocked::No
+    }
+
+    /// Counts all that waits as dropped: there is no way out any more.
+    pub fn drop_counted(&mut self, stats: &WorkerStats) {
+        for run in self.0.drain(..) {
+            stats.drops.add(DropReason::SocketError, run.count as u64);
+        }
     }
 
     /// Takes the runs as they would be sent: destination, ECN, bytes, segment

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::frames::{Frame, FramePool, Packet};
 use super::handshakes::{Incoming, Queues};
-use super::inbound::{InboundLane, Job};
+use super::inbound::Job;
 use super::lane::{Ticket, Turn};
+use super::path::Path;
 use super::port::Tunnel;
 use super::stats::WorkerStats;
 use crate::drops::DropReason;
@@ -29,11 +30,36 @@ pub struct Datagram {
     pub segment: usize,
 }
 
-/// A datagram in its frame, and all that sorting it takes.
+/// How a frame's bytes are divided into packets.
+#[derive(Clone, Copy)]
+pub(super) enum Parts<'a> {
+    /// `len` bytes, each packet of `segment`, the last perhaps shorter.
+    Equal { len: usize, segment: usize },
+    /// Each ends where it is told here, in ascending order.
+    Each(&'a [usize]),
+}
+
+impl Parts<'_> {
+    fn is_empty(self) -> bool {
+        matches!(self, Self::Equal { len: 0, .. } | Self::Each([]))
+    }
+
+    /// The end of packet number `n`, which begins at `at`.
+    fn end(self, n: usize, at: usize) -> Option<usize> {
+        match self {
+            Self::Equal { len, segment } => (at < len).then(|| (at + segment).min(len)),
+            Self::Each(ends) => ends.get(n).copied(),
+        }
+    }
+}
+
+/// Packets in their frame, and all that sorting them takes.
 pub(super) struct Arrival<'a> {
     pub(super) tunnel: &'a Arc<Tunnel>,
     pub(super) stats: &'a WorkerStats,
-    pub(super) datagram: &'a Datagram,
+    pub(super) from: Endpoint,
+    pub(super) ecn: Ecn,
+    pub(super) parts: Parts<'a>,
     pub(super) now: BootTime,
 }
 
@@ -51,12 +77,12 @@ impl Arrival<'_> {
     ) {
         let mut home: Option<Run> = None;
         let mut guest: Option<(Frame, usize, Run)> = None;
-        let mut at = 0;
-        if self.datagram.len == 0 {
+        let (mut number, mut at) = (0, 0);
+        if self.parts.is_empty() {
             self.stats.drops.count(DropReason::Malformed);
         }
-        while at < self.datagram.len {
-            let end = (at + self.datagram.segment).min(self.datagram.len);
+        while let Some(end) = self.parts.end(number, at) {
+            number += 1;
             let (bytes, packets) = frame.parts_mut();
             let packet = &mut bytes[at..end];
             at = end;
@@ -116,7 +142,7 @@ impl Arrival<'_> {
     }
 
     fn handshake(&self, message: &[u8], queues: &Queues) {
-        match Incoming::new(self.tunnel, self.datagram.from, message) {
+        match Incoming::new(self.tunnel, self.from, message) {
             Some(incoming) => queues.receive(incoming, &self.stats.drops),
             None => self.stats.drops.count(DropReason::Malformed),
         }
@@ -132,7 +158,7 @@ impl Arrival<'_> {
             self.stats.drops.count(DropReason::UnknownIndex);
             return None;
         };
-        let Some(ticket) = lane(&cell).enter() else {
+        let Some(ticket) = Path::of(&cell).lane.enter() else {
             self.stats.drops.count(DropReason::LaneFull);
             return None;
         };
@@ -184,13 +210,8 @@ impl Run {
             frame,
             keypair: self.keypair,
             cell: self.cell,
-            from: arrival.datagram.from,
-            ecn: arrival.datagram.ecn,
+            from: arrival.from,
+            ecn: arrival.ecn,
         })
     }
-}
-
-/// The inbound lane of a peer; made when its first packet comes.
-fn lane(cell: &PeerCell) -> &InboundLane {
-    cell.attachment(InboundLane::default)
 }

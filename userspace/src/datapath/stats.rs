@@ -14,6 +14,11 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
+    /// Takes the value of something that is counted elsewhere.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
     /// The value as of now.
     #[must_use]
     pub fn get(&self) -> u64 {

@@ -13,20 +13,33 @@ use std::time::Duration;
 use crossbeam_queue::SegQueue;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use tokio::sync::oneshot;
 
 use super::frames::FramePool;
 use super::handshakes::Queues;
 use super::inbound::Inbound;
 use super::outbound::Outbound;
 use super::port::{Event, Port};
+use super::rings::{Doorbell, RelayInbox, Rings, Way, ring};
+use super::runs::{Blocked, Outside};
 use crate::drops::DropReason;
 use crate::net::clock;
 use crate::net::udp::{UdpSocket, UdpSockets};
+use crate::tunnel::time::BootTime;
+use crate::xsk::RingSizes;
 
 /// Frames of one worker: receive batch, send runs and what waits in lanes.
 pub const FRAMES: usize = 64;
 
 const WAKE: Token = Token(usize::MAX);
+/// Tokens of rings begin here: interface index and queue below.
+const RING: usize = 1 << 62;
+const RING_QUEUE_BITS: u32 = 16;
+/// How long a worker sleeps at most while something waits for room in a ring:
+/// not every driver tells of room.
+const ROOM_EVERY: Duration = Duration::from_millis(1);
+/// Runs of other workers that one turn sends.
+const RELAYED_PER_ROUND: usize = 16;
 const SOURCES: usize = 4;
 const TUN: usize = 0;
 const V4: usize = 1;
@@ -40,6 +53,10 @@ pub enum Command {
     Remove(String),
     /// Use these sockets from now on, or none.
     Sockets(String, Option<Box<UdpSockets>>),
+    /// Packets to and from a network card can go this way from now on.
+    AddWay(Way),
+    /// They no longer do. Tells when the last ring of the card is closed here.
+    RemoveWays(u32, oneshot::Sender<()>),
     /// End the thread.
     Stop,
 }
@@ -48,7 +65,8 @@ pub enum Command {
 #[derive(Debug)]
 pub struct Handle {
     commands: Arc<SegQueue<Command>>,
-    waker: Arc<Waker>,
+    bell: Arc<Doorbell>,
+    inbox: Arc<RelayInbox>,
     frames: Arc<FramePool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -59,6 +77,8 @@ impl std::fmt::Debug for Command {
             Self::Add(_) => "Add",
             Self::Remove(_) => "Remove",
             Self::Sockets(..) => "Sockets",
+            Self::AddWay(_) => "AddWay",
+            Self::RemoveWays(..) => "RemoveWays",
             Self::Stop => "Stop",
         })
     }
@@ -71,7 +91,8 @@ impl Handle {
     /// When epoll, an eventfd or a thread cannot be made.
     pub fn start(index: usize, queues: Arc<Queues>) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        let bell = Arc::new(Doorbell::new(Waker::new(poll.registry(), WAKE)?));
+        let inbox = RelayInbox::new(Arc::clone(&bell));
         let commands = Arc::new(SegQueue::new());
         let frames = FramePool::new(FRAMES);
         let mut worker = Worker {
@@ -80,13 +101,17 @@ impl Handle {
             inbound: Inbound::new(Arc::clone(&frames), queues),
             outbound: Outbound::new(Arc::clone(&frames)),
             ports: Vec::new(),
+            rings: Rings::default(),
+            inbox: Arc::clone(&inbox),
+            bell: Arc::clone(&bell),
         };
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || worker.run())?;
         Ok(Self {
             commands,
-            waker,
+            bell,
+            inbox,
             frames,
             thread: Some(thread),
         })
@@ -95,9 +120,15 @@ impl Handle {
     /// Gives the worker something to do.
     pub fn send(&self, command: Command) {
         self.commands.push(command);
-        if let Err(error) = self.waker.wake() {
+        if let Err(error) = self.bell.ring() {
             tracing::error!(%error, "cannot wake a worker");
         }
+    }
+
+    /// Where other workers leave runs for the rings of this one.
+    #[must_use]
+    pub fn inbox(&self) -> &Arc<RelayInbox> {
+        &self.inbox
     }
 
     /// The worker's frames: how many there are and how many are in use.
@@ -124,6 +155,9 @@ struct Worker {
     inbound: Inbound,
     outbound: Outbound,
     ports: Vec<Option<Box<Port>>>,
+    rings: Rings,
+    inbox: Arc<RelayInbox>,
+    bell: Arc<Doorbell>,
 }
 
 impl Worker {
@@ -133,8 +167,7 @@ impl Worker {
             for at in 0..self.ports.len() {
                 self.watch_room(at);
             }
-            let busy = self.ports.iter().flatten().any(|p| p.has_work());
-            let timeout = busy.then_some(Duration::ZERO);
+            let timeout = self.timeout();
             if let Err(error) = self.poll.poll(&mut events, timeout) {
                 if error.kind() == io::ErrorKind::Interrupted {
                     continue;
@@ -142,9 +175,17 @@ impl Worker {
                 tracing::error!(%error, "epoll failed, the worker ends");
                 return;
             }
+            self.bell.woke();
             for event in &events {
-                if event.token() != WAKE {
-                    self.mark(event);
+                match event.token() {
+                    WAKE => {}
+                    Token(token) if token >= RING => {
+                        let (ifindex, queue) = ring_of(token);
+                        if let Some(ring) = self.rings.ring(ifindex, queue) {
+                            ring.mark_ready();
+                        }
+                    }
+                    _ => self.mark(event),
                 }
             }
             while let Some(command) = self.commands.pop() {
@@ -153,15 +194,71 @@ impl Worker {
                 }
             }
             let now = clock::boot();
+            for ring in self.rings.own().filter(|ring| ring.is_ready()) {
+                self.inbound.serve_ring(ring, &mut self.ports, now);
+            }
+            self.send_relayed(now);
             for slot in &mut self.ports {
                 let Some(port) = slot else { continue };
                 self.inbound.serve(port, now);
-                self.outbound.serve(port, now);
+                self.outbound.serve(port, &mut self.rings, now);
                 if port.gone {
                     port.tunnel.tell(Event::TunGone);
                     close(self.poll.registry(), port);
                     *slot = None;
                 }
+            }
+            self.rings.kick(now);
+            for ring in self.rings.own() {
+                if let Some(error) = ring.take_failure() {
+                    let (ifindex, queue) = (ring.ifindex(), ring.queue());
+                    tracing::warn!(%error, ifindex, queue, "an AF_XDP ring ended, packets go by the socket");
+                }
+            }
+        }
+    }
+
+    /// How long there is nothing to do without an event; none: for ever.
+    fn timeout(&mut self) -> Option<Duration> {
+        let busy = self.rings.is_ready() || self.ports.iter().flatten().any(|p| p.has_work());
+        if busy {
+            return Some(Duration::ZERO);
+        }
+        self.bell.sleeps();
+        // Whoever left work before the bell was set did not ring it.
+        if !self.inbox.is_empty() || !self.commands.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let full = |port: &Port| port.blocked == Blocked::Ring;
+        let waits = self.rings.is_waiting() || self.ports.iter().flatten().any(|p| full(p));
+        waits.then_some(ROOM_EVERY)
+    }
+
+    /// Sends what other workers sealed for the rings of this one.
+    fn send_relayed(&mut self, now: BootTime) {
+        for _ in 0..RELAYED_PER_ROUND {
+            let Some(relayed) = self.rings.next_relayed(&self.inbox) else {
+                return;
+            };
+            let tunnel = Arc::clone(&relayed.tunnel);
+            let port = self
+                .ports
+                .iter()
+                .flatten()
+                .find(|port| Arc::ptr_eq(&port.tunnel, &tunnel));
+            let Some(port) = port else {
+                relayed.drop_counted();
+                continue;
+            };
+            let mut outside = Outside {
+                tunnel: &tunnel,
+                sockets: port.sockets.as_ref(),
+                rings: &mut self.rings,
+                now,
+            };
+            if let Some(rest) = relayed.send(&mut outside, &port.stats) {
+                self.rings.put_back(rest);
+                return;
             }
         }
     }
@@ -172,13 +269,14 @@ impl Worker {
         let Some(Some(port)) = self.ports.get_mut(at) else {
             return;
         };
-        if port.blocked == port.awaits_room {
+        let blocked = port.blocked == Blocked::Socket;
+        if blocked == port.awaits_room {
             return;
         }
-        port.awaits_room = port.blocked;
+        port.awaits_room = blocked;
         for socket in port.sockets.iter().flat_map(UdpSockets::iter) {
             // Room made since the refusal is an event at once.
-            let (token, interest) = registration(at, socket, port.blocked);
+            let (token, interest) = registration(at, socket, blocked);
             let registry = self.poll.registry();
             if let Err(error) = registry.reregister(&mut SourceFd(&raw(socket)), token, interest) {
                 tracing::error!(%error, device = port.tunnel.name, "cannot watch a socket");
@@ -199,8 +297,8 @@ impl Worker {
         }
         // A writable socket lifts the back-pressure; a writable TUN device is
         // never waited for.
-        if token % SOURCES != TUN && event.is_writable() {
-            port.blocked = false;
+        if token % SOURCES != TUN && event.is_writable() && port.blocked == Blocked::Socket {
+            port.blocked = Blocked::No;
         }
     }
 
@@ -222,6 +320,12 @@ impl Worker {
                 if let Some(at) = at {
                     self.swap_sockets(at, sockets.map(|s| *s));
                 }
+            }
+            Command::AddWay(way) => self.add_way(way),
+            Command::RemoveWays(ifindex, closed) => {
+                self.remove_ways(ifindex);
+                // Nobody waits for it when control ends.
+                let _ = closed.send(());
             }
             Command::Stop => return false,
         }
@@ -252,6 +356,45 @@ impl Worker {
         self.swap_sockets(at, sockets);
     }
 
+    fn add_way(&mut self, mut way: Way) {
+        let token = match &mut way {
+            Way::Own(ring) => {
+                ring.mark_ready();
+                ring_token(ring.ifindex(), ring.queue())
+            }
+            Way::Relay { .. } => WAKE,
+        };
+        if let Some(fd) = self.rings.add(way) {
+            let registry = self.poll.registry();
+            let mut source = SourceFd(&fd);
+            if let Err(error) = registry.register(&mut source, token, Interest::READABLE) {
+                tracing::error!(%error, "cannot watch an AF_XDP socket");
+            }
+        }
+    }
+
+    /// Closes the rings of a network card, once what they received is served.
+    fn remove_ways(&mut self, ifindex: u32) {
+        let now = clock::boot();
+        for way in self.rings.remove(ifindex) {
+            let Way::Own(mut ring) = way else { continue };
+            ring.mark_ready();
+            // As many rounds as a full ring takes; what comes in meanwhile is lost.
+            for _ in 0..RING_ROUNDS {
+                if !ring.is_ready() {
+                    break;
+                }
+                self.inbound.serve_ring(&mut ring, &mut self.ports, now);
+            }
+            ring.kick(now);
+            if let Some(fd) = ring.raw_fd()
+                && let Err(error) = self.poll.registry().deregister(&mut SourceFd(&fd))
+            {
+                tracing::debug!(%error, "an AF_XDP socket was not watched");
+            }
+        }
+    }
+
     fn swap_sockets(&mut self, at: usize, sockets: Option<UdpSockets>) {
         let Some(port) = &mut self.ports[at] else {
             return;
@@ -268,10 +411,24 @@ impl Worker {
         }
         port.v4_ready = sockets.is_some();
         port.v6_ready = sockets.is_some();
-        port.blocked = false;
+        port.blocked = Blocked::No;
         port.awaits_room = false;
         port.sockets = sockets;
     }
+}
+
+/// Rounds that empty the longest receive ring.
+const RING_ROUNDS: usize = RingSizes::MAX as usize / ring::BATCH;
+
+fn ring_token(ifindex: u32, queue: u32) -> Token {
+    let queue = queue as usize & ((1 << RING_QUEUE_BITS) - 1);
+    Token(RING | (ifindex as usize) << RING_QUEUE_BITS | queue)
+}
+
+fn ring_of(token: usize) -> (u32, u32) {
+    let ifindex = (token & !RING) >> RING_QUEUE_BITS;
+    let queue = token & ((1 << RING_QUEUE_BITS) - 1);
+    (ifindex as u32, queue as u32)
 }
 
 /// How a socket of the port at `at` is watched.
@@ -300,7 +457,7 @@ fn unwatch(registry: &Registry, sockets: &UdpSockets) {
 fn close(registry: &Registry, port: &mut Port) {
     // Without a socket what is left is counted as dropped, and so is what no
     // device is there for; a frame left in a lane would not come back.
-    port.runs.send(None, &port.stats);
+    port.runs.drop_counted(&port.stats);
     while let Some(mut turn) = port.turns.pop() {
         while let Some(job) = turn.next() {
             let packets = job.packets().len() as u64;

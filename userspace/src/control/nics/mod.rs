@@ -1,0 +1,600 @@
+//! Network cards: which carry the XDP program, and which peers' packets leave
+//! by their rings.
+//!
+//! One [`Nics`] per process, on the control thread:
+//!
+//! ```text
+//! worker: no exit known ─▶ device ─▶ want ─▶ Hops ─▶ hop ─▶ Exit of the peer
+//!                                                     └─▶ its card, if it has none:
+//!                                                         judge ─ attach ─ rings ─▶ workers
+//! netlink ─▶ addresses × ports ─▶ the program's map of what is ours
+//! ```
+//!
+//! The sockets are always there. Whatever goes wrong here is told in
+//! [`report`], and the packets go by them.
+//!
+//! * [`card`]: a card that carries the program.
+//! * [`flows`]: which peers use which flow.
+//! * [`owner`]: whose a card is, among processes.
+//! * [`report`]: what `show` and metrics tell of all this.
+
+pub mod card;
+pub mod flows;
+pub mod owner;
+pub mod report;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringtun_common::packet::mapped;
+use ringtun_common::tables::{LocalEndpoint, SOCKETS_MAX};
+use tokio::sync::Notify;
+
+use card::{Attach, Card, Refusal};
+use flows::{Flows, Use};
+use owner::Owner;
+
+use super::options::{IoMode, XdpOptions};
+use super::plane::Plane;
+use crate::bpf::WanProgram;
+use crate::datapath::path::{Exit, Path};
+use crate::datapath::port::Tunnel;
+use crate::net::clock;
+use crate::net::hops::{Hops, NoHop};
+use crate::net::netlink::{Link, NetEvent, NetEvents, Tables};
+use crate::net::netns::Namespace;
+use crate::net::outer::{Flow, Hop, Template};
+use crate::tunnel::cell::PeerCell;
+use crate::tunnel::endpoint::Endpoint;
+use crate::tunnel::time::BootTime;
+use crate::xsk::Transfer;
+
+/// How often flows are looked through: those in use are wanted again, which
+/// keeps their neighbours fresh.
+const UPKEEP: Duration = Duration::from_secs(10);
+/// A card that was refused is tried again after this.
+const TRY_AGAIN: Duration = Duration::from_secs(30);
+/// Peers that get a card before they send anything.
+const EARLY_MAX: usize = 16;
+
+/// The network cards of this process and namespace.
+#[derive(Debug)]
+pub struct Nics {
+    hops: Hops,
+    tables: Tables,
+    namespace: Namespace,
+    plane: Rc<Plane>,
+    options: XdpOptions,
+    state: RefCell<State>,
+    /// There may be a card to attach or to let go.
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    program: Option<WanProgram>,
+    cards: BTreeMap<u32, Entry>,
+    /// Cards that a flow leads to and that were not looked at yet.
+    wanted: BTreeSet<u32>,
+    flows: Flows,
+    members: Vec<Member>,
+    /// Addresses of this host.
+    locals: HashSet<IpAddr>,
+    /// What the program's map holds.
+    endpoints: HashSet<LocalEndpoint>,
+    /// Why nothing works at all.
+    broken: Option<String>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Attached(Box<Card>),
+    Refused {
+        name: Arc<str>,
+        why: String,
+        at: BootTime,
+    },
+}
+
+/// A device, and what its packets' way depends on.
+#[derive(Debug)]
+struct Member {
+    tunnel: Arc<Tunnel>,
+    mode: IoMode,
+    port: u16,
+    mark: u32,
+    /// Index of the TUN device in this namespace; 0 if it is in another.
+    tun: u32,
+}
+
+impl Member {
+    fn flow(&self, endpoint: &Endpoint) -> Flow {
+        Flow {
+            to: endpoint.addr,
+            source: flows::source(endpoint),
+            port: self.port,
+            mark: self.mark,
+            tunnel: self.tun,
+        }
+    }
+
+    /// Whether it may use that card.
+    fn uses(&self, card: &Card) -> bool {
+        match self.mode {
+            IoMode::Udp => false,
+            IoMode::Xdp => true,
+            IoMode::Auto => card.transfer == Transfer::ZeroCopy,
+        }
+    }
+}
+
+impl Nics {
+    /// For the calling thread's namespace; within a tokio runtime.
+    ///
+    /// # Errors
+    /// Out of descriptors or memory.
+    pub fn open(plane: &Rc<Plane>, options: XdpOptions) -> io::Result<Self> {
+        Ok(Self {
+            hops: Hops::open()?,
+            tables: Tables::open()?,
+            namespace: Namespace::current()?,
+            plane: Rc::clone(plane),
+            options,
+            state: RefCell::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// A device is there, without a port yet.
+    pub fn join(&self, tunnel: &Arc<Tunnel>, mode: IoMode) {
+        self.state.borrow_mut().members.push(Member {
+            tunnel: Arc::clone(tunnel),
+            mode,
+            port: 0,
+            mark: 0,
+            tun: 0,
+        });
+    }
+
+    /// The device is gone.
+    pub fn leave(&self, tunnel: &Arc<Tunnel>) {
+        self.forget_flows(tunnel);
+        let mut state = self.state.borrow_mut();
+        state.members.retain(|m| !Arc::ptr_eq(&m.tunnel, tunnel));
+        state.sync();
+        self.changed.notify_one();
+    }
+
+    /// What the way of its packets depends on has changed. Port 0: it is down.
+    pub fn configure(&self, tunnel: &Arc<Tunnel>, port: u16, mark: u32, tun: u32) {
+        self.change(tunnel, |member| {
+            (member.port, member.mark, member.tun) = (port, mark, tun);
+        });
+    }
+
+    /// Its packets go another way from now on.
+    pub fn set_mode(&self, tunnel: &Arc<Tunnel>, mode: IoMode) {
+        self.change(tunnel, |member| member.mode = mode);
+    }
+
+    fn change(&self, tunnel: &Arc<Tunnel>, change: impl FnOnce(&mut Member)) {
+        let cells = self.forget_flows(tunnel);
+        {
+            let mut state = self.state.borrow_mut();
+            if let Some(member) = state.member(tunnel) {
+                change(member);
+            }
+            state.sync();
+        }
+        // Those that were in use are asked for at once: a card may have to be
+        // attached, or let go.
+        for cell in cells {
+            self.want(tunnel, &cell);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Forgets what is known of the ways of its packets.
+    fn forget_flows(&self, tunnel: &Arc<Tunnel>) -> Vec<Arc<PeerCell>> {
+        let mut all = Vec::new();
+        for (flow, cells) in self.state.borrow_mut().flows.remove_of(tunnel) {
+            self.hops.forget(&flow);
+            for cell in cells {
+                Path::of(&cell).set_exit(None);
+                all.push(cell);
+            }
+        }
+        all
+    }
+
+    /// Finds out how this peer's packets leave, and keeps that true.
+    pub fn want(&self, tunnel: &Arc<Tunnel>, cell: &Arc<PeerCell>) {
+        let Some(endpoint) = cell.endpoint.get() else {
+            return;
+        };
+        let mut state = self.state.borrow_mut();
+        let Some(member) = state.member(tunnel) else {
+            return;
+        };
+        if member.mode == IoMode::Udp || member.port == 0 {
+            return;
+        }
+        let flow = member.flow(&endpoint);
+        state.flows.add(flow, tunnel, cell);
+        let answer = self.hops.wanted(&flow);
+        if state.answered(&flow, &answer) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Has cards attached for some peers before they send anything.
+    pub fn want_early<'a>(
+        &self,
+        tunnel: &Arc<Tunnel>,
+        cells: impl Iterator<Item = &'a Arc<PeerCell>>,
+    ) {
+        let unknown = cells.filter(|cell| {
+            let endpoint = cell.endpoint.get();
+            endpoint.is_some_and(|endpoint| Path::of(cell).exit(&endpoint).is_none())
+        });
+        for cell in unknown.take(EARLY_MAX) {
+            self.want(tunnel, cell);
+        }
+    }
+
+    /// Does the work, until netlink breaks: then all packets go by the sockets,
+    /// and this never returns.
+    pub async fn serve(&self) {
+        let Err(error) = self.work().await;
+        tracing::error!(%error, "the routes cannot be followed any more; packets go by the sockets");
+        {
+            let mut state = self.state.borrow_mut();
+            state.broken = Some(format!("netlink broke: {error}"));
+            state.sync();
+        }
+        self.detach_all().await;
+        std::future::pending().await
+    }
+
+    async fn work(&self) -> io::Result<std::convert::Infallible> {
+        let mut events = NetEvents::open_all()?;
+        self.learn_addresses().await?;
+        let mut upkeep = tokio::time::interval(UPKEEP);
+        loop {
+            self.attach_wanted().await?;
+            self.detach_unused().await;
+            tokio::select! {
+                changes = self.hops.changed() => {
+                    let changes = changes?;
+                    let mut state = self.state.borrow_mut();
+                    for change in changes {
+                        state.answered(&change.flow, &change.hop);
+                    }
+                }
+                event = events.next() => self.heard(event?).await?,
+                () = self.changed.notified() => {}
+                _ = upkeep.tick() => self.upkeep().await?,
+            }
+        }
+    }
+
+    async fn heard(&self, event: NetEvent) -> io::Result<()> {
+        match event {
+            NetEvent::AddressAdded | NetEvent::AddressRemoved { .. } | NetEvent::Lost => {
+                self.learn_addresses().await?;
+            }
+            NetEvent::Link(link) => self.heard_of(link).await,
+            NetEvent::LinkRemoved(index) => {
+                self.detach(index).await;
+                self.state.borrow_mut().forget_refusal(index);
+            }
+            NetEvent::RoutesChanged | NetEvent::Neighbour(..) => {}
+        }
+        Ok(())
+    }
+
+    async fn heard_of(&self, link: Link) {
+        let outgrown = {
+            let mut state = self.state.borrow_mut();
+            let State { program, cards, .. } = &mut *state;
+            match (program, cards.get_mut(&link.index)) {
+                (Some(program), Some(Entry::Attached(card))) => {
+                    if let Some(mac) = link.mac
+                        && let Err(error) = card.set_mac(program, mac.0)
+                    {
+                        tracing::warn!(card = %link.name, %error, "its new hardware address is not followed");
+                    }
+                    card.is_outgrown(link.mtu)
+                }
+                (_, Some(Entry::Refused { .. })) => {
+                    // What stood in the way may have gone.
+                    state.forget_refusal(link.index);
+                    false
+                }
+                _ => false,
+            }
+        };
+        if outgrown {
+            // Attached anew at once, by the flows that lead to it.
+            self.detach(link.index).await;
+        }
+    }
+
+    async fn learn_addresses(&self) -> io::Result<()> {
+        let locals = self.tables.local_addresses().await?;
+        let mut state = self.state.borrow_mut();
+        state.locals = locals.into_iter().collect();
+        state.sync();
+        Ok(())
+    }
+
+    async fn upkeep(&self) -> io::Result<()> {
+        let flows = self.state.borrow().flows.all();
+        for flow in flows {
+            let mut state = self.state.borrow_mut();
+            match state.flows.look(&flow) {
+                Use::Nobody => self.hops.forget(&flow),
+                Use::Quiet => {}
+                Use::Active => {
+                    let answer = self.hops.wanted(&flow);
+                    state.answered(&flow, &answer);
+                }
+            }
+        }
+        let now = clock::boot();
+        let attached: Vec<u32> = {
+            let mut state = self.state.borrow_mut();
+            state.cards.retain(|_, entry| match entry {
+                Entry::Refused { at, .. } => now.since(*at) < TRY_AGAIN,
+                Entry::Attached(_) => true,
+            });
+            state.attached().map(|card| card.ifindex()).collect()
+        };
+        for index in attached {
+            // No event tells of another number of queues.
+            if let Some(link) = self.tables.link(index).await? {
+                self.heard_of(link).await;
+            }
+        }
+        self.renew();
+        Ok(())
+    }
+
+    /// Applies all answers anew: a card came or went.
+    fn renew(&self) {
+        let mut state = self.state.borrow_mut();
+        state.sync();
+        for flow in state.flows.all() {
+            if let Some(answer) = self.hops.get(&flow) {
+                state.answered(&flow, &answer);
+            }
+        }
+    }
+
+    async fn attach_wanted(&self) -> io::Result<()> {
+        loop {
+            let Some(index) = self.state.borrow_mut().wanted.pop_first() else {
+                return Ok(());
+            };
+            if self.state.borrow().cards.contains_key(&index) {
+                continue;
+            }
+            // Gone since.
+            let Some(link) = self.tables.link(index).await? else {
+                continue;
+            };
+            let entry = match self.attach(&link).await {
+                Ok(card) => {
+                    tracing::info!(
+                        card = %card.name, mode = %card.mode, transfer = %card.transfer,
+                        queues = card.queues.len(), "WireGuard data goes through AF_XDP"
+                    );
+                    Entry::Attached(Box::new(card))
+                }
+                Err(refusal) => {
+                    if matches!(refusal, Refusal::Slower { .. } | Refusal::Unknown(_)) {
+                        tracing::info!("packets go by the sockets: {refusal}");
+                    } else {
+                        tracing::warn!("packets go by the sockets: {refusal}");
+                    }
+                    Entry::Refused {
+                        name: Arc::clone(&link.name),
+                        why: refusal.to_string(),
+                        at: clock::boot(),
+                    }
+                }
+            };
+            self.state.borrow_mut().cards.insert(index, entry);
+            self.renew();
+        }
+    }
+
+    async fn attach(&self, link: &Link) -> Result<Card, Refusal> {
+        let (asked, names, first_socket) = {
+            let state = self.state.borrow();
+            let names = state.members.iter().map(|m| m.tunnel.name.clone());
+            (
+                state.members.iter().any(|m| m.mode == IoMode::Xdp),
+                names.collect::<Vec<_>>(),
+                state.first_free_place(),
+            )
+        };
+        let attach = Attach {
+            link,
+            asked,
+            options: &self.options,
+            plane: &self.plane,
+            first_socket,
+        };
+        let driver = attach.judge()?;
+        let directory = &self.options.nics_directory;
+        let owner = Owner::claim(directory, self.namespace.identity().1, link.index, &link.name, &names)?;
+        let mut program = self.take_program().map_err(|error| Refusal::Bpf {
+            name: Arc::clone(&link.name),
+            error,
+        })?;
+        let card = attach.attach(&mut program, driver, owner).await;
+        self.state.borrow_mut().program = Some(program);
+        card
+    }
+
+    /// The program, loaded with the first card.
+    fn take_program(&self) -> Result<WanProgram, crate::bpf::BpfError> {
+        match self.state.borrow_mut().program.take() {
+            Some(program) => Ok(program),
+            None => WanProgram::load(),
+        }
+    }
+
+    /// Lets go of the cards that no device may use any more.
+    async fn detach_unused(&self) {
+        let unused: Vec<u32> = {
+            let state = self.state.borrow();
+            let used = |card: &Card| state.members.iter().any(|m| m.port != 0 && m.uses(card));
+            let unused = state.attached().filter(|card| !used(card));
+            unused.map(Card::ifindex).collect()
+        };
+        for index in unused {
+            self.detach(index).await;
+        }
+    }
+
+    async fn detach_all(&self) {
+        let all: Vec<u32> = self.state.borrow().attached().map(Card::ifindex).collect();
+        for index in all {
+            self.detach(index).await;
+        }
+    }
+
+    async fn detach(&self, index: u32) {
+        let (card, program) = {
+            let mut state = self.state.borrow_mut();
+            if !matches!(state.cards.get(&index), Some(Entry::Attached(_))) {
+                return;
+            }
+            let Some(Entry::Attached(card)) = state.cards.remove(&index) else {
+                return;
+            };
+            (card, state.program.take())
+        };
+        // Before the rings close: what is sent from now on goes by the socket.
+        self.renew();
+        if let Some(mut program) = program {
+            card.detach(&mut program, &self.plane).await;
+            self.state.borrow_mut().program = Some(program);
+        }
+    }
+}
+
+impl State {
+    fn member(&mut self, tunnel: &Arc<Tunnel>) -> Option<&mut Member> {
+        self.members
+            .iter_mut()
+            .find(|member| Arc::ptr_eq(&member.tunnel, tunnel))
+    }
+
+    fn attached(&self) -> impl Iterator<Item = &Card> {
+        self.cards.values().filter_map(|entry| match entry {
+            Entry::Attached(card) => Some(&**card),
+            Entry::Refused { .. } => None,
+        })
+    }
+
+    fn forget_refusal(&mut self, index: u32) {
+        if matches!(self.cards.get(&index), Some(Entry::Refused { .. })) {
+            self.cards.remove(&index);
+        }
+    }
+
+    /// The first of enough free places for any card.
+    fn first_free_place(&self) -> u32 {
+        let mut taken: Vec<_> = self.attached().map(Card::places).collect();
+        taken.sort_by_key(|places| places.start);
+        let mut free = 0;
+        for places in taken {
+            if places.start.saturating_sub(free) >= card::QUEUES_MAX {
+                break;
+            }
+            free = places.end;
+        }
+        free.min(SOCKETS_MAX)
+    }
+
+    /// Tells the peers of this flow how their packets leave. True if there is a
+    /// card to look at first.
+    fn answered(&mut self, flow: &Flow, answer: &Result<Hop, NoHop>) -> bool {
+        let mut news = false;
+        if let Ok(hop) = answer
+            && !self.cards.contains_key(&hop.ifindex)
+            && self.broken.is_none()
+        {
+            news = self.wanted.insert(hop.ifindex);
+        }
+        let card = answer.as_ref().ok().and_then(|hop| {
+            match self.cards.get(&hop.ifindex) {
+                Some(Entry::Attached(card)) => Some((hop, card)),
+                _ => None,
+            }
+        });
+        for (tunnel, cell, endpoint) in self.flows.users(flow) {
+            let member = self.members.iter().find(|m| Arc::ptr_eq(&m.tunnel, &tunnel));
+            let by_ring = card.filter(|(_, card)| member.is_some_and(|m| m.uses(card)));
+            let template = by_ring.map(|(hop, _)| Template::new(hop, flow.port, flow.to.port()));
+            Path::of(&cell).set_exit(Some(Exit {
+                to: endpoint,
+                template,
+            }));
+        }
+        news
+    }
+
+    /// Makes the program's map hold the addresses and ports of the devices that
+    /// use a card, and tells these devices.
+    fn sync(&mut self) {
+        let mut wanted = HashSet::new();
+        for member in &self.members {
+            let takes = self.broken.is_none()
+                && member.port != 0
+                && self.attached().any(|card| member.uses(card));
+            member.tunnel.use_rings(takes);
+            if takes {
+                let endpoint = |ip: &IpAddr| {
+                    let address = match ip {
+                        IpAddr::V4(ip) => mapped(ip.octets()),
+                        IpAddr::V6(ip) => ip.octets(),
+                    };
+                    LocalEndpoint::new(address, member.port)
+                };
+                wanted.extend(self.locals.iter().map(endpoint));
+            }
+        }
+        let Some(program) = &mut self.program else {
+            // Nothing is attached, or a card is being attached: it syncs after.
+            return;
+        };
+        // What is ours no more goes first: there is only so much room.
+        for gone in self.endpoints.difference(&wanted) {
+            if let Err(error) = program.remove_endpoint(*gone) {
+                tracing::warn!(%error, "an address stays in the XDP program's map");
+            }
+        }
+        let mut there: HashSet<_> = self.endpoints.intersection(&wanted).copied().collect();
+        for new in wanted.difference(&self.endpoints) {
+            match program.add_endpoint(*new) {
+                Ok(()) => {
+                    there.insert(*new);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "an address is not in the XDP program's map: its packets go by the socket");
+                }
+            }
+        }
+        self.endpoints = there;
+    }
+}

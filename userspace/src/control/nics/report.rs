@@ -1,0 +1,190 @@
+//! What `show` and metrics tell of the network cards.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Entry, Nics};
+use crate::bpf::Counts;
+use crate::control::options::IoMode;
+use crate::datapath::port::Tunnel;
+use crate::net::hops::NoHop;
+
+/// Endpoints that are told with why they are reached by the socket.
+const BY_SOCKET_MAX: usize = 8;
+
+/// How a device's packets travel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IoReport {
+    /// `xdp` if any of it goes through rings, else `udp`.
+    pub io: &'static str,
+    /// Why, in one line.
+    pub reason: String,
+    /// What was asked for.
+    pub asked: &'static str,
+    /// The cards of the process that carry the program.
+    pub cards: Vec<CardReport>,
+    /// Endpoints that are reached by the socket although rings are in use, and why.
+    pub by_socket: Vec<String>,
+}
+
+/// A card that carries the program. Fields are only ever added.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CardReport {
+    /// Its name.
+    pub name: String,
+    /// Its driver.
+    pub driver: String,
+    /// `native` or `generic`.
+    pub xdp: String,
+    /// `zero-copy` or `copy`.
+    pub transfer: String,
+    /// Bytes of a frame of its rings.
+    pub frame_size: u32,
+    /// Its queues.
+    pub queues: Vec<QueueReport>,
+}
+
+/// The rings of one queue, since they were opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "named and documented as in RingStats and xsk::Statistics")]
+pub struct QueueReport {
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+    pub stray: u64,
+    pub tx_full: u64,
+    pub tx_wakeups: u64,
+    pub rx_wakeups: u64,
+    pub tx_again: u64,
+    pub tx_pending: u64,
+    pub fill_pending: u64,
+    /// Dropped by the kernel: no frame in the fill ring, or too long for one.
+    pub kernel_rx_dropped: u64,
+    /// Dropped by the kernel: the receive ring was full.
+    pub kernel_rx_full: u64,
+    pub kernel_fill_empty: u64,
+    pub kernel_invalid: u64,
+}
+
+impl Nics {
+    /// How this device's packets travel, and why.
+    pub fn report(&self, tunnel: &Arc<Tunnel>) -> IoReport {
+        let state = self.state.borrow();
+        let member = state.members.iter().find(|m| Arc::ptr_eq(&m.tunnel, tunnel));
+        let mode = member.map_or(IoMode::Udp, |member| member.mode);
+        let cards = self.cards();
+        if tunnel.uses_rings() {
+            let used = state
+                .attached()
+                .filter(|card| member.is_some_and(|m| m.uses(card)));
+            let names: Vec<String> = used
+                .map(|card| {
+                    format!(
+                        "{}: {}, {}, {} queue{}",
+                        card.name,
+                        card.mode,
+                        card.transfer,
+                        card.queues.len(),
+                        if card.queues.len() == 1 { "" } else { "s" }
+                    )
+                })
+                .collect();
+            let by_socket = state.flows.all().into_iter().filter_map(|flow| {
+                state.flows.users(&flow).find(|(t, ..)| Arc::ptr_eq(t, tunnel))?;
+                let why = match self.hops.get(&flow)? {
+                    Err(NoHop::Pending) => return None,
+                    Err(why) => why.to_string(),
+                    Ok(hop) => match state.cards.get(&hop.ifindex)? {
+                        Entry::Attached(_) => return None,
+                        Entry::Refused { why, .. } => why.clone(),
+                    },
+                };
+                Some(format!("{}: {why}", flow.to))
+            });
+            return IoReport {
+                io: "xdp",
+                reason: names.join("; "),
+                asked: mode.label(),
+                by_socket: by_socket.take(BY_SOCKET_MAX).collect(),
+                cards,
+            };
+        }
+        let refusals: Vec<String> = state
+            .cards
+            .values()
+            .filter_map(|entry| match entry {
+                Entry::Refused { name, why, .. } if why.starts_with(&**name) => Some(why.clone()),
+                Entry::Refused { name, why, .. } => Some(format!("{name}: {why}")),
+                Entry::Attached(_) => None,
+            })
+            .collect();
+        let reason = if mode == IoMode::Udp {
+            "asked for".to_owned()
+        } else if let Some(why) = &state.broken {
+            why.clone()
+        } else if member.is_none_or(|m| m.port == 0) {
+            "the device is down".to_owned()
+        } else if !refusals.is_empty() {
+            refusals.join("; ")
+        } else {
+            "no network card is in use yet: the first peer with an endpoint decides".to_owned()
+        };
+        IoReport {
+            io: "udp",
+            reason,
+            asked: mode.label(),
+            cards,
+            by_socket: Vec::new(),
+        }
+    }
+
+    /// The cards that carry the program.
+    pub fn cards(&self) -> Vec<CardReport> {
+        let state = self.state.borrow();
+        let cards = state.attached().map(|card| CardReport {
+            name: card.name.to_string(),
+            driver: card.driver.clone(),
+            xdp: card.mode.to_string(),
+            transfer: card.transfer.to_string(),
+            frame_size: card.frame_size,
+            queues: card.queues.iter().map(queue).collect(),
+        });
+        cards.collect()
+    }
+
+    /// What the program counted since it was loaded; none if it was not.
+    pub fn counts(&self) -> Option<Counts> {
+        let state = self.state.borrow();
+        let counts = state.program.as_ref()?.counts();
+        counts
+            .inspect_err(|error| tracing::warn!(%error, "the XDP program's counters"))
+            .ok()
+    }
+}
+
+fn queue(queue: &super::card::Queue) -> QueueReport {
+    let stats = &queue.stats;
+    let kernel = queue.probe.as_ref().and_then(|p| p.statistics().ok());
+    let kernel = kernel.unwrap_or_default();
+    QueueReport {
+        rx_packets: stats.rx_packets.get(),
+        rx_bytes: stats.rx_bytes.get(),
+        tx_packets: stats.tx_packets.get(),
+        tx_bytes: stats.tx_bytes.get(),
+        stray: stats.stray.get(),
+        tx_full: stats.tx_full.get(),
+        tx_wakeups: stats.tx_wakeups.get(),
+        rx_wakeups: stats.rx_wakeups.get(),
+        tx_again: stats.tx_again.get(),
+        tx_pending: stats.tx_pending.get(),
+        fill_pending: stats.fill_pending.get(),
+        kernel_rx_dropped: kernel.rx_dropped,
+        kernel_rx_full: kernel.rx_ring_full,
+        kernel_fill_empty: kernel.rx_fill_ring_empty_descs,
+        kernel_invalid: kernel.rx_invalid_descs + kernel.tx_invalid_descs,
+    }
+}

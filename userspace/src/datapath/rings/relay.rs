@@ -1,0 +1,109 @@
+//! Sealed packets on their way to the worker that has a ring for them.
+//!
+//! A network card with fewer queues than there are workers has a ring for some
+//! of them only. The others seal as well, and hand whole runs over: one pointer
+//! per run of up to 64 packets, and a wake-up only if the owner sleeps.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use crossbeam_queue::ArrayQueue;
+use mio::Waker;
+
+use crate::datapath::port::Tunnel;
+use crate::datapath::runs::Run;
+
+/// Runs that may wait for one worker. Their frames are missing in the pool of
+/// the one that sealed, so there are fewer than that has.
+pub const RELAYED_MAX: usize = 24;
+
+/// A sealed run and the device that it belongs to.
+#[derive(Debug)]
+pub struct Relayed {
+    /// The packets.
+    pub run: Run,
+    /// Whose.
+    pub tunnel: Arc<Tunnel>,
+}
+
+/// Wakes a worker, by a system call only if it sleeps.
+#[derive(Debug)]
+pub struct Doorbell {
+    waker: Waker,
+    asleep: AtomicBool,
+}
+
+impl Doorbell {
+    /// For the thread that polls `waker`.
+    #[must_use]
+    pub const fn new(waker: Waker) -> Self {
+        Self {
+            waker,
+            asleep: AtomicBool::new(false),
+        }
+    }
+
+    /// The thread is about to sleep; it looks for work once more after this.
+    pub fn sleeps(&self) {
+        self.asleep.store(true, SeqCst);
+    }
+
+    /// The thread is awake.
+    pub fn woke(&self) {
+        self.asleep.store(false, SeqCst);
+    }
+
+    /// There is work. To be called after it was put where the thread looks.
+    ///
+    /// # Errors
+    /// The eventfd's.
+    pub fn ring(&self) -> io::Result<()> {
+        if self.asleep.swap(false, SeqCst) {
+            self.waker.wake()?;
+        }
+        Ok(())
+    }
+}
+
+/// Where others leave runs for a worker.
+#[derive(Debug)]
+pub struct RelayInbox {
+    runs: ArrayQueue<Relayed>,
+    bell: Arc<Doorbell>,
+}
+
+impl RelayInbox {
+    /// For the worker behind this bell.
+    #[must_use]
+    pub fn new(bell: Arc<Doorbell>) -> Arc<Self> {
+        Arc::new(Self {
+            runs: ArrayQueue::new(RELAYED_MAX),
+            bell,
+        })
+    }
+
+    /// Leaves a run.
+    ///
+    /// # Errors
+    /// The run, when as many wait as may.
+    pub fn push(&self, relayed: Relayed) -> Result<(), Relayed> {
+        self.runs.push(relayed)?;
+        if let Err(error) = self.bell.ring() {
+            tracing::error!(%error, "cannot wake a worker");
+        }
+        Ok(())
+    }
+
+    /// The oldest run.
+    #[must_use]
+    pub fn pop(&self) -> Option<Relayed> {
+        self.runs.pop()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+}
