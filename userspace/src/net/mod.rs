@@ -8,6 +8,7 @@
 //! * [`hops`]: where the frames of each flow go, for AF_XDP.
 //! * [`netlink`]: what happens to links, addresses and routes.
 //! * [`netns`]: network namespaces.
+//! * [`nic`]: what a device can do, and whose XDP program it carries.
 //! * [`outer`]: the headers of frames that no socket sends.
 //! * `sys`: the system calls that the standard library has not; all of this
 //!   module's `unsafe`.
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod hops;
 pub mod netlink;
 pub mod netns;
+pub mod nic;
 pub mod outer;
 mod sys;
 pub mod timer;

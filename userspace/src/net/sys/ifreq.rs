@@ -28,7 +28,7 @@ impl IfName {
     }
 }
 
-fn request(name: IfName) -> libc::ifreq {
+pub(super) fn request(name: IfName) -> libc::ifreq {
     // SAFETY: `ifreq` is integers, arrays and raw pointers, for all of which
     // zeros are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };

@@ -3,6 +3,7 @@
 //! Every function takes owned or borrowed descriptors and slices, and gives an
 //! `io::Result`; none of them keeps a pointer past its return.
 
+mod ethtool;
 mod ifreq;
 mod mmsg;
 mod ns;
@@ -11,6 +12,7 @@ mod socket;
 mod timer;
 mod wide;
 
+pub(super) use ethtool::{channel_counts, driver_name};
 pub(super) use ifreq::{IfName, tun_attach, tun_device_namespace, tun_name, tun_offload};
 pub(super) use ifreq::{link_flags, link_index, link_mtu, set_link_flags, set_link_mtu};
 pub(super) use mmsg::{Control, Messages, NAME_LEN, Name, send_message};
