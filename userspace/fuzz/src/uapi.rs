@@ -2,6 +2,7 @@
 
 use crate::Seed;
 use ringtun::control::errno::Errno;
+use ringtun::control::options::IoMode;
 use ringtun::control::uapi::info::DeviceInfo;
 use ringtun::control::uapi::parser::{Event, Operation, Parser};
 use ringtun::control::uapi::reply::GetReply;
@@ -56,6 +57,10 @@ impl UapiTarget for Model {
 
     fn state(&self) -> DeviceState {
         DeviceState::default()
+    }
+
+    fn set_io(&mut self, _: IoMode) -> Result<(), Errno> {
+        Ok(())
     }
 
     fn info(&self) -> DeviceInfo {

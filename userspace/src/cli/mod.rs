@@ -2,6 +2,7 @@
 
 mod background;
 mod check;
+mod io;
 mod keys;
 mod logging;
 mod names;
@@ -41,6 +42,7 @@ Examples:
   ringtun run wg0              make the device wg0; configure it with `wg`
   ringtun wg0                  the same, as wireguard-go is called
   ringtun show wg0             peers, traffic, and what was dropped and why
+  ringtun io wg0 xdp           encrypted packets through AF_XDP from now on
   ringtun genkey | tee private.key | ringtun pubkey
 
 With an unmodified wg-quick:
@@ -52,6 +54,8 @@ enum Command {
     Run(run::RunArgs),
     /// Show devices and peers as `wg show`, and what was dropped and why
     Show(show::ShowArgs),
+    /// Switch how encrypted packets travel: AF_XDP or sockets
+    Io(io::IoArgs),
     /// Look for mistakes in a wg-quick file
     Check(check::CheckArgs),
     /// Print a new private key
@@ -73,6 +77,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Show(args)) => show::run(&args),
+        Some(Command::Io(args)) => io::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Genkey(_)) => keys::genkey(),
         Some(Command::Genpsk(_)) => keys::genpsk(),

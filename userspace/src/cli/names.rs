@@ -3,11 +3,11 @@
 use anyhow::{Result, bail};
 
 /// Subcommands of this version.
-const HERE: [&str; 7] = ["run", "show", "check", "genkey", "genpsk", "pubkey", "help"];
+const HERE: [&str; 8] = ["run", "show", "io", "check", "genkey", "genpsk", "pubkey", "help"];
 
 /// Subcommands of versions to come. A device of that name would be a trap.
-const LATER: [&str; 8] = [
-    "up", "down", "gateway", "io", "capture", "peer", "top", "doctor",
+const LATER: [&str; 7] = [
+    "up", "down", "gateway", "capture", "peer", "top", "doctor",
 ];
 
 /// Refuses device names that were probably meant as a subcommand. Not those of
@@ -54,7 +54,8 @@ mod tests {
             ("genky", "genkey"),
             ("pubkye", "pubkey"),
             ("dwon", "down"),
-            ("uo", "up"),
+            ("pu", "up"),
+            ("oi", "io"),
         ] {
             let error = check(typed).unwrap_err();
             assert!(error.contains(&format!("ringtun {meant}")), "{error}");

@@ -6,16 +6,18 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use ringtun_common::mss::MSS_MIN;
 
 use super::{background, logging};
+use crate::bpf::{self, BpfError};
 use crate::control::daemon::{self, Devices};
 use crate::control::names::InterfaceName;
 use crate::control::options::{IoMode, MAX_WORKERS, RunOptions};
 use crate::control::uapi;
 use crate::datapath::mss::MssClamp;
 use crate::metrics::{MetricsListen, MetricsServer};
+use crate::xsk::{BusyPoll, RingSizes};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -27,6 +29,7 @@ Environment:
   LOG_LEVEL               silent, error, info or debug, as for wireguard-go; a daemon in
                           the background logs only if this or --log is given
   WG_PROCESS_FOREGROUND   1 is --foreground
+  RINGTUN_IO              auto, xdp or udp, where wg-quick gives no --io
 
 Examples:
   ringtun run wg0
@@ -42,9 +45,28 @@ pub struct RunArgs {
     #[arg(short, long)]
     foreground: bool,
 
-    /// How encrypted packets travel
-    #[arg(long, value_enum, default_value_t = Io::Auto)]
-    io: Io,
+    /// How encrypted packets travel: auto, xdp or udp
+    ///
+    /// udp: through sockets, with the kernel's offloads. xdp: through AF_XDP rings of the
+    /// network card, whichever leads to a peer; nftables, tc and tcpdump of this host do not
+    /// see them then. auto: xdp where the card has zero-copy, else udp, which is faster there.
+    /// `ringtun show` tells what came of it and why, `ringtun io` changes it.
+    #[arg(long, env = "RINGTUN_IO", default_value = "auto", value_name = "MODE", value_parser = mode)]
+    io: IoMode,
+
+    /// Slots of each AF_XDP ring, a power of two up to 65536
+    #[arg(long, env = "RINGTUN_RING_SIZE", hide_env = true, value_name = "N", default_value_t = RingSizes::default().rx, value_parser = ring_slots)]
+    ring_size: u32,
+
+    /// Let workers poll the network card instead of waiting for its interrupts (AF_XDP)
+    ///
+    /// Lower latency for a CPU that never sleeps; Linux 5.11 or later.
+    #[arg(long)]
+    busy_poll: bool,
+
+    /// Attach XDP in generic mode even where the driver has native XDP: slow, for tests
+    #[arg(long, hide = true)]
+    xdp_generic: bool,
 
     /// Worker threads; one per CPU, at most 8, without
     #[arg(long, value_name = "N")]
@@ -77,14 +99,23 @@ pub struct RunArgs {
     log_json: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Io {
-    /// The fastest that works
-    Auto,
-    /// UDP sockets
-    Udp,
-    /// AF_XDP
-    Xdp,
+/// What one call polls at most, with `--busy-poll`.
+const BUSY_POLL: BusyPoll = BusyPoll {
+    microseconds: 20,
+    budget: 64,
+};
+
+fn mode(text: &str) -> Result<IoMode, &'static str> {
+    text.parse()
+}
+
+fn ring_slots(text: &str) -> Result<u32, String> {
+    let slots: u32 = text.parse().map_err(|_| "wants a number".to_owned())?;
+    if (64..=RingSizes::MAX).contains(&slots) && slots.is_power_of_two() {
+        Ok(slots)
+    } else {
+        Err(format!("wants a power of two from 64 to {}", RingSizes::MAX))
+    }
 }
 
 /// Makes the devices and serves them until the end.
@@ -134,13 +165,13 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
         (None, false) => MssClamp::Mtu,
     };
     options.metrics = args.metrics.unwrap_or_default();
-    options.io = match args.io {
-        Io::Auto => IoMode::Auto,
-        Io::Udp => IoMode::Udp,
-        Io::Xdp => bail!(
-            "this build has no AF_XDP data path yet; use --io udp, or --io auto for the fastest that works"
-        ),
-    };
+    options.io = args.io;
+    options.xdp.rings = RingSizes::all(args.ring_size);
+    options.xdp.busy_poll = args.busy_poll.then_some(BUSY_POLL);
+    options.xdp.generic = args.xdp_generic;
+    if args.io == IoMode::Xdp && bpf::embedded().is_none() {
+        return Err(BpfError::NotEmbedded.into());
+    }
     // Said before anything is changed, and before a process is started for it.
     for name in &options.names {
         uapi::check_free(&options.uapi_directory, name).context("cannot make the device")?;

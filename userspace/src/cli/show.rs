@@ -68,10 +68,18 @@ pub fn run(args: &ShowArgs) -> Result<ExitCode> {
 }
 
 fn named(directory: &Path, name: &InterfaceName) -> Result<Shown> {
-    let error = match ask(directory, name) {
-        Ok(shown) => return Ok(shown),
-        Err(error) => error,
-    };
+    ask(directory, name).or_else(|error| explain(name, error))
+}
+
+/// A connection to the daemon of a device.
+///
+/// # Errors
+/// With the remedy.
+pub fn connect(directory: &Path, name: &InterfaceName) -> Result<Client> {
+    Client::connect(directory, name).or_else(|error| explain(name, error.into()))
+}
+
+fn explain<T>(name: &InterfaceName, error: ClientError) -> Result<T> {
     if let ClientError::Io(io) = &error {
         match io.kind() {
             io::ErrorKind::NotFound => bail!(

@@ -44,6 +44,9 @@ fn own_lines(info: &DeviceInfo, line: &mut impl FnMut(&str, &str)) {
         reason => format!("{} ({reason})", info.io),
     };
     line("io", &io);
+    for why in &info.by_socket {
+        line("by socket", why);
+    }
     line("mtu", &info.mtu.to_string());
     line("workers", &info.workers.len().to_string());
     match &info.metrics {

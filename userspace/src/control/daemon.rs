@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::device::{self, Device, Ended};
+use super::nics::Nics;
 use super::options::RunOptions;
 use super::plane::{Plane, default_workers};
 use super::uapi::{self, UapiSocket};
@@ -62,10 +63,15 @@ where
 {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let nics = Nics::open(plane, options.xdp.clone()).context("cannot ask the kernel for routes")?;
+    let nics = Rc::new(nics);
+    let following = nics.serve();
+    tokio::pin!(following);
     let devices = Devices::default();
     let mut served = FuturesUnordered::new();
     for name in &options.names {
-        let (device, inbox) = Device::create(name.clone(), plane, options.mss)
+        let how = (options.mss, options.io);
+        let (device, inbox) = Device::create(name.clone(), plane, &nics, how)
             .with_context(|| format!("cannot make {name}"))?;
         let device = Rc::new(RefCell::new(device));
         let socket = UapiSocket::bind(&options.uapi_directory, name)?;
@@ -103,6 +109,7 @@ where
                 }
             },
             () = &mut endpoint => {}
+            () = &mut following => {}
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
         }

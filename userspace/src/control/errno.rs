@@ -20,6 +20,8 @@ impl Errno {
     pub const ADDRESS_IN_USE: Self = Self(libc::EADDRINUSE);
     /// The capability is missing.
     pub const NOT_PERMITTED: Self = Self(libc::EPERM);
+    /// This build or machine cannot do it.
+    pub const NOT_SUPPORTED: Self = Self(libc::EOPNOTSUPP);
     /// No such peer or device.
     pub const NOT_FOUND: Self = Self(libc::ENOENT);
 

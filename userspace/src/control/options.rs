@@ -2,11 +2,13 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use super::names::InterfaceName;
 use super::uapi::socket::DIRECTORY;
 use crate::datapath::mss::MssClamp;
 use crate::metrics::MetricsListen;
+use crate::xsk::{BusyPoll, RingSizes};
 
 /// Most workers of a process; more queues than this no machine of today has
 /// CPUs for, and a TUN device takes 256.
@@ -18,6 +20,8 @@ pub enum IoMode {
     /// The fastest that works.
     #[default]
     Auto,
+    /// Through AF_XDP, on every network card that takes the program.
+    Xdp,
     /// Over UDP sockets.
     Udp,
 }
@@ -28,7 +32,43 @@ impl IoMode {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Auto => "auto",
+            Self::Xdp => "xdp",
             Self::Udp => "udp",
+        }
+    }
+}
+
+impl FromStr for IoMode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Auto, Self::Xdp, Self::Udp];
+        all.into_iter()
+            .find(|mode| mode.label() == text)
+            .ok_or("wants auto, xdp or udp")
+    }
+}
+
+/// How network cards are used.
+#[derive(Clone, Debug)]
+pub struct XdpOptions {
+    /// Slots of the rings of each queue.
+    pub rings: RingSizes,
+    /// Poll the device in the workers' calls instead of waiting for interrupts.
+    pub busy_poll: Option<BusyPoll>,
+    /// Generic mode even where the driver has native XDP.
+    pub generic: bool,
+    /// Where processes tell each other whose a card is.
+    pub nics_directory: PathBuf,
+}
+
+impl Default for XdpOptions {
+    fn default() -> Self {
+        Self {
+            rings: RingSizes::default(),
+            busy_poll: None,
+            generic: false,
+            nics_directory: PathBuf::from(super::nics::owner::DIRECTORY),
         }
     }
 }
@@ -40,6 +80,8 @@ pub struct RunOptions {
     pub names: Vec<InterfaceName>,
     /// How outer packets travel.
     pub io: IoMode,
+    /// How network cards are used.
+    pub xdp: XdpOptions,
     /// What TCP SYNs are lowered to.
     pub mss: MssClamp,
     /// Worker threads, at most [`MAX_WORKERS`]; `None` suits the machine.
@@ -57,6 +99,7 @@ impl RunOptions {
         Self {
             names,
             io: IoMode::default(),
+            xdp: XdpOptions::default(),
             mss: MssClamp::default(),
             workers: None,
             metrics: MetricsListen::default(),

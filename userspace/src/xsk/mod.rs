@@ -44,6 +44,6 @@ pub use metadata::{TX_METADATA_LEN, TxChecksum};
 pub use peer::Peer;
 pub use region::Pages;
 pub use sizes::RingSizes;
-pub use socket::{Socket, Statistics, Transfer, Wakeups};
+pub use socket::{Probe, Socket, Statistics, Transfer, Wakeups};
 pub use tx::{Reason, Refused, TxBatch};
 pub use umem::{Accounting, RX_HEADROOM, Umem, UmemConfig};

@@ -9,7 +9,7 @@ use super::tx::Tx;
 use super::{XskError, sys};
 use std::fmt;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// How packets get between the driver and the UMEM.
@@ -195,13 +195,40 @@ impl Socket {
     /// # Errors
     /// The kernel does not tell them.
     pub fn statistics(&self) -> Result<Statistics, XskError> {
-        let Some(fd) = self.port.fd() else {
-            return Ok(Statistics::default());
-        };
+        self.port
+            .fd()
+            .map_or(Ok(Statistics::default()), Statistics::read)
+    }
+
+    /// A handle by which another thread reads the kernel's counters; none for
+    /// rings in memory, or out of descriptors. The kernel closes the socket with
+    /// the last handle.
+    #[must_use]
+    pub fn probe(&self) -> Option<Probe> {
+        Some(Probe(self.port.fd()?.try_clone_to_owned().ok()?))
+    }
+}
+
+/// Reads the kernel's counters of a socket that another thread uses.
+#[derive(Debug)]
+pub struct Probe(OwnedFd);
+
+impl Probe {
+    /// The kernel's counters.
+    ///
+    /// # Errors
+    /// The kernel does not tell them.
+    pub fn statistics(&self) -> Result<Statistics, XskError> {
+        Statistics::read(self.0.as_fd())
+    }
+}
+
+impl Statistics {
+    fn read(fd: BorrowedFd<'_>) -> Result<Self, XskError> {
         let counted: libc::xdp_statistics =
             sys::get_option(fd, libc::SOL_XDP, libc::XDP_STATISTICS)
                 .map_err(XskError::io("read the statistics of a socket"))?;
-        Ok(Statistics {
+        Ok(Self {
             rx_dropped: counted.rx_dropped,
             rx_invalid_descs: counted.rx_invalid_descs,
             tx_invalid_descs: counted.tx_invalid_descs,

@@ -36,6 +36,10 @@ impl Device {
         let applied = match event {
             Event::Commit(commit) => self.core.handle_commit(clock::now(), commit),
             Event::Initiated(done) => self.core.handle_initiated(clock::now(), done),
+            Event::ExitWanted(cell) => {
+                self.nics.want(&self.tunnel, &cell);
+                return true;
+            }
             Event::TunGone => return false,
         };
         if let Err(reason) = applied {

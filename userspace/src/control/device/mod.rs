@@ -21,6 +21,8 @@ pub use events::HandshakeCounters;
 pub use serve::{Ended, serve};
 
 use super::names::InterfaceName;
+use super::nics::Nics;
+use super::options::IoMode;
 use super::plane::Plane;
 use crate::crypto::os_rng;
 use crate::datapath::mss::MssClamp;
@@ -63,6 +65,7 @@ pub struct Device {
     pub(super) tunnel: Arc<Tunnel>,
     pub(super) tun: Tun,
     pub(super) plane: Rc<Plane>,
+    pub(super) nics: Rc<Nics>,
     /// What was asked for; 0 leaves it to the kernel.
     pub(super) listen_port: u16,
     pub(super) fwmark: u32,
@@ -91,7 +94,8 @@ impl Device {
     pub fn create(
         name: InterfaceName,
         plane: &Rc<Plane>,
-        mss: MssClamp,
+        nics: &Rc<Nics>,
+        (mss, io): (MssClamp, IoMode),
     ) -> Result<(Self, Inbox), DeviceError> {
         let workers = plane.workers().len();
         let mut tun = Tun::create(name.as_str(), workers)?;
@@ -119,12 +123,14 @@ impl Device {
             let port = Port::new(&tunnel, index, queue, udp_offload);
             plane.workers()[index].send(Command::Add(Box::new(port)));
         }
+        nics.join(&tunnel, io);
         let device = Self {
             name,
             core,
             tunnel,
             tun,
             plane: Rc::clone(plane),
+            nics: Rc::clone(nics),
             listen_port: 0,
             fwmark: 0,
             sockets: Vec::new(),
@@ -202,6 +208,7 @@ impl Device {
         let name = self.tunnel.name.clone();
         self.plane
             .send_all(|_| Command::Sockets(name.clone(), sockets.next().map(Box::new)));
+        self.tell_nics();
         Ok(())
     }
 
@@ -211,6 +218,17 @@ impl Device {
         let name = self.tunnel.name.clone();
         self.plane
             .send_all(|_| Command::Sockets(name.clone(), None));
+        self.tell_nics();
+    }
+
+    /// What the way of the device's packets depends on.
+    pub(super) fn tell_nics(&self) {
+        let port = self.sockets.first().map_or(0, UdpSockets::port);
+        self.tunnel.port.store(port, Relaxed);
+        // In another namespace its index is somebody else's there.
+        let here = self.tun.namespace().is_ok_and(|ns| self.nics.is_in(&ns));
+        let index = if here { self.tun.current_index().unwrap_or(0) } else { 0 };
+        self.nics.configure(&self.tunnel, port, self.fwmark, index);
     }
 
     /// Changes the port; at once if the device is up.
@@ -242,6 +260,7 @@ impl Device {
         for cell in self.tunnel.shared.snapshot().peers.values() {
             cell.endpoint.clear_source();
         }
+        self.tell_nics();
         Ok(())
     }
 }
@@ -274,6 +293,7 @@ impl Device {
 impl Drop for Device {
     fn drop(&mut self) {
         self.unbind();
+        self.nics.leave(&self.tunnel);
         let name = self.tunnel.name.clone();
         self.plane.send_all(|_| Command::Remove(name.clone()));
     }

@@ -129,6 +129,7 @@ async fn link(device: &RefCell<Device>) -> std::io::Result<()> {
                 tracing::warn!(device = %device.borrow().name, %name, "the interface was renamed; its UAPI socket keeps the old name");
             }
             TunEvent::Moved => {
+                device.borrow().tell_nics();
                 tracing::info!(device = %device.borrow().name, "the interface moved to another namespace; its sockets stay");
             }
             TunEvent::Removed => return Ok(()),

@@ -1,9 +1,17 @@
 //! What `wg` and `ringtun show` may ask of a device.
 
+use std::collections::BTreeMap;
+
+use ringtun_common::class::Class;
+use ringtun_common::tables::Counter;
+use ringtun_common::verdict::Verdict;
+
 use super::{Device, DeviceError};
+use crate::bpf::{self, Counts};
 use crate::control::errno::Errno;
+use crate::control::options::IoMode;
 use crate::control::uapi::{
-    DeviceInfo, DeviceState, PeerChange, PeerState, QueueInfo, SetOp, UapiTarget, WorkerInfo,
+    CountInfo, DeviceInfo, DeviceState, PeerChange, PeerState, QueueInfo, SetOp, UapiTarget, WorkerInfo,
 };
 use crate::crypto::PublicKey;
 use crate::datapath::handshakes::{INITIATIONS_MAX, REPLIES_MAX};
@@ -41,6 +49,16 @@ impl UapiTarget for Device {
     fn commit(&mut self) -> Result<(), Errno> {
         self.core.publish();
         self.pump();
+        let snapshot = self.tunnel.shared.snapshot();
+        self.nics.want_early(&self.tunnel, snapshot.peers.values());
+        Ok(())
+    }
+
+    fn set_io(&mut self, mode: IoMode) -> Result<(), Errno> {
+        if mode == IoMode::Xdp && bpf::embedded().is_none() {
+            return Err(Errno::NOT_SUPPORTED);
+        }
+        self.nics.set_mode(&self.tunnel, mode);
         Ok(())
     }
 
@@ -79,11 +97,20 @@ impl UapiTarget for Device {
             length: length as u64,
             capacity: capacity as u64,
         };
+        let io = self.nics.report(tunnel);
+        let counts = self.nics.counts();
         DeviceInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            io: "udp".to_owned(),
-            io_reason: "this build has no AF_XDP path".to_owned(),
+            io: io.io.to_owned(),
+            io_reason: io.reason,
+            io_asked: io.asked.to_owned(),
+            io_pending: io.pending,
+            io_waits: io.waits,
+            by_socket: io.by_socket,
+            cards: io.cards,
+            verdicts: counts.as_ref().map(verdicts).unwrap_or_default(),
+            classes: counts.as_ref().map(classes).unwrap_or_default(),
             mtu: u32::try_from(tunnel.mtu()).unwrap_or(u32::MAX),
             up: self.up,
             metrics: self.metrics.map(|address| address.to_string()),
@@ -113,6 +140,28 @@ impl Device {
             PeerChange::RemoveAllowedIp(prefix) => core.remove_allowed_ip(peer, prefix),
         };
     }
+}
+
+fn verdicts(counts: &Counts) -> BTreeMap<String, CountInfo> {
+    let labelled = Verdict::ALL
+        .iter()
+        .map(|verdict| (verdict.label(), counts.verdict(*verdict)));
+    labelled.map(count_info).collect()
+}
+
+fn classes(counts: &Counts) -> BTreeMap<String, CountInfo> {
+    let labelled = Class::ALL
+        .iter()
+        .map(|class| (class.label(), counts.class(*class)));
+    labelled.map(count_info).collect()
+}
+
+fn count_info((label, counter): (&str, Counter)) -> (String, CountInfo) {
+    let info = CountInfo {
+        packets: counter.packets,
+        bytes: counter.bytes,
+    };
+    (label.to_owned(), info)
 }
 
 /// The number that `wg` is told; the log gets the whole story.

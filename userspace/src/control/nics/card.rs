@@ -20,7 +20,7 @@ use rand_core::Rng as _;
 use ringtun_common::tables::{Interface, SOCKETS_MAX};
 
 /// Queues of one card that get rings; the kernel serves the others.
-const QUEUES_MAX: u32 = 64;
+pub const QUEUES_MAX: u32 = 64;
 /// Ethernet header and two tags.
 const LINK_HEADERS: u32 = 14 + 2 * 4;
 /// How often, and at which interval, a queue is tried that another socket has:

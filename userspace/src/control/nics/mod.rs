@@ -27,7 +27,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +37,7 @@ use tokio::sync::Notify;
 
 use card::{Attach, Card, Refusal};
 use flows::{Flows, Use};
-use owner::Owner;
+use owner::{Nic, Owner};
 
 use super::options::{IoMode, XdpOptions};
 use super::plane::Plane;
@@ -88,6 +87,8 @@ struct State {
     locals: HashSet<IpAddr>,
     /// What the program's map holds.
     endpoints: HashSet<LocalEndpoint>,
+    /// A card is being attached or let go.
+    busy: bool,
     /// Why nothing works at all.
     broken: Option<String>,
 }
@@ -151,6 +152,12 @@ impl Nics {
         })
     }
 
+    /// Whether it is about this namespace.
+    #[must_use]
+    pub fn is_in(&self, namespace: &Namespace) -> bool {
+        self.namespace == *namespace
+    }
+
     /// A device is there, without a port yet.
     pub fn join(&self, tunnel: &Arc<Tunnel>, mode: IoMode) {
         self.state.borrow_mut().members.push(Member {
@@ -190,6 +197,7 @@ impl Nics {
             if let Some(member) = state.member(tunnel) {
                 change(member);
             }
+            state.cards.retain(|_, entry| matches!(entry, Entry::Attached(_)));
             state.sync();
         }
         // Those that were in use are asked for at once: a card may have to be
@@ -389,7 +397,10 @@ impl Nics {
             let Some(link) = self.tables.link(index).await? else {
                 continue;
             };
-            let entry = match self.attach(&link).await {
+            self.state.borrow_mut().busy = true;
+            let attached = self.attach(&link).await;
+            self.state.borrow_mut().busy = false;
+            let entry = match attached {
                 Ok(card) => {
                     tracing::info!(
                         card = %card.name, mode = %card.mode, transfer = %card.transfer,
@@ -398,7 +409,8 @@ impl Nics {
                     Entry::Attached(Box::new(card))
                 }
                 Err(refusal) => {
-                    if matches!(refusal, Refusal::Slower { .. } | Refusal::Unknown(_)) {
+                    let by_choice = matches!(refusal, Refusal::Slower { .. } | Refusal::Unknown(_));
+                    if by_choice {
                         tracing::info!("packets go by the sockets: {refusal}");
                     } else {
                         tracing::warn!("packets go by the sockets: {refusal}");
@@ -406,7 +418,8 @@ impl Nics {
                     Entry::Refused {
                         name: Arc::clone(&link.name),
                         why: refusal.to_string(),
-                        at: clock::boot(),
+                        // A choice stands until somebody asks for another.
+                        at: if by_choice { BootTime::MAX } else { clock::boot() },
                     }
                 }
             };
@@ -418,7 +431,7 @@ impl Nics {
     async fn attach(&self, link: &Link) -> Result<Card, Refusal> {
         let (asked, names, first_socket) = {
             let state = self.state.borrow();
-            let names = state.members.iter().map(|m| m.tunnel.name.clone());
+            let names = state.members.iter().filter_map(|m| m.tunnel.name.parse().ok());
             (
                 state.members.iter().any(|m| m.mode == IoMode::Xdp),
                 names.collect::<Vec<_>>(),
@@ -433,8 +446,12 @@ impl Nics {
             first_socket,
         };
         let driver = attach.judge()?;
-        let directory = &self.options.nics_directory;
-        let owner = Owner::claim(directory, self.namespace.identity().1, link.index, &link.name, &names)?;
+        let nic = Nic {
+            namespace: &self.namespace,
+            ifindex: link.index,
+            name: &link.name,
+        };
+        let owner = Owner::claim(&self.options.nics_directory, &nic, &names)?;
         let mut program = self.take_program().map_err(|error| Refusal::Bpf {
             name: Arc::clone(&link.name),
             error,
@@ -487,7 +504,9 @@ impl Nics {
         self.renew();
         if let Some(mut program) = program {
             card.detach(&mut program, &self.plane).await;
-            self.state.borrow_mut().program = Some(program);
+            let mut state = self.state.borrow_mut();
+            state.program = Some(program);
+            state.sync();
         }
     }
 }

@@ -22,6 +22,10 @@ pub struct IoReport {
     pub reason: String,
     /// What was asked for.
     pub asked: &'static str,
+    /// It is not carried out yet.
+    pub pending: bool,
+    /// Rings come with the first peer that has an endpoint.
+    pub waits: bool,
     /// The cards of the process that carry the program.
     pub cards: Vec<CardReport>,
     /// Endpoints that are reached by the socket although rings are in use, and why.
@@ -109,6 +113,8 @@ impl Nics {
                 io: "xdp",
                 reason: names.join("; "),
                 asked: mode.label(),
+                pending: false,
+                waits: false,
                 by_socket: by_socket.take(BY_SOCKET_MAX).collect(),
                 cards,
             };
@@ -122,6 +128,15 @@ impl Nics {
                 Entry::Attached(_) => None,
             })
             .collect();
+        let wants = mode != IoMode::Udp && state.broken.is_none();
+        let pending = wants
+            && (state.busy
+                || !state.wanted.is_empty()
+                || state.flows.all().iter().any(|flow| {
+                    let answer = self.hops.get(flow);
+                    matches!(answer, Some(Err(NoHop::Pending | NoHop::Unresolved { .. })))
+                }));
+        let waits = wants && refusals.is_empty();
         let reason = if mode == IoMode::Udp {
             "asked for".to_owned()
         } else if let Some(why) = &state.broken {
@@ -137,6 +152,8 @@ impl Nics {
             io: "udp",
             reason,
             asked: mode.label(),
+            pending,
+            waits,
             cards,
             by_socket: Vec::new(),
         }

@@ -13,6 +13,7 @@ use super::target::{DeviceState, PeerState};
 use super::values;
 use crate::control::errno::Errno;
 use crate::control::names::InterfaceName;
+use crate::control::options::IoMode;
 use crate::crypto::{PresharedKey, PrivateKey, PublicKey};
 
 /// A daemon that says nothing for this long is broken.
@@ -89,6 +90,15 @@ impl Client {
         let line = self.line;
         let reason = "no json= came";
         info.ok_or(ClientError::Garbled { line, reason })
+    }
+
+    /// Has the device's packets travel another way.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn set_io(&mut self, mode: IoMode) -> Result<(), ClientError> {
+        self.ask(format!("ringtun_io={}\n\n", mode.label()).as_bytes())?;
+        self.answer(|_, _| Ok(()))
     }
 
     fn ask(&mut self, request: &[u8]) -> io::Result<()> {

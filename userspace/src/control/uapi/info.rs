@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::nics::report::CardReport;
+
 /// What ringtun knows about a device beyond the UAPI. Fields are only ever
 /// added; a client ignores what it does not know.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,20 @@ pub struct DeviceInfo {
     pub io: String,
     /// Why that one was chosen.
     pub io_reason: String,
+    /// What was asked for: `auto`, `xdp`, `udp`.
+    pub io_asked: String,
+    /// What was asked for last is not carried out yet.
+    pub io_pending: bool,
+    /// Rings come with the first peer that has an endpoint.
+    pub io_waits: bool,
+    /// Endpoints that are reached by the socket although rings are in use, and why.
+    pub by_socket: Vec<String>,
+    /// Network cards of the process that carry the XDP program.
+    pub cards: Vec<CardReport>,
+    /// What left the XDP program, by verdict; empty while there is none.
+    pub verdicts: BTreeMap<String, CountInfo>,
+    /// What it saw, by class.
+    pub classes: BTreeMap<String, CountInfo>,
     /// The device's MTU in bytes.
     pub mtu: u32,
     /// Whether the link is up.
@@ -45,6 +61,16 @@ pub struct WorkerInfo {
     pub tx_packets: u64,
     /// Bytes sent outside.
     pub tx_bytes: u64,
+}
+
+/// Packets and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CountInfo {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
 }
 
 /// How full a queue is.

@@ -21,7 +21,7 @@ pub mod values;
 #[cfg(test)]
 mod tests;
 
-pub use info::{DeviceInfo, QueueInfo, WorkerInfo};
+pub use info::{CountInfo, DeviceInfo, QueueInfo, WorkerInfo};
 pub use parser::{Operation, PeerChange};
 pub use server::serve;
 pub use socket::{SocketError, UapiSocket, check_free};

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use super::lines::{Line, Lines, MAX_LINE};
 use super::values::{self, ZoneResolver};
 use crate::control::errno::Errno;
+use crate::control::options::IoMode;
 use crate::crypto::{KEY_LEN, PresharedKey, PrivateKey, PublicKey, Secret, encoding};
 use crate::tunnel::allowed_ips::Prefix;
 
@@ -21,6 +22,8 @@ pub enum Operation {
     Set,
     /// `ringtun=1`: what `wg` does not know, see [`super::info`].
     Info,
+    /// `ringtun_io=MODE`: how outer packets travel from now on.
+    Io(IoMode),
 }
 
 /// One thing understood.
@@ -220,6 +223,11 @@ fn begin(line: &[u8], state: &mut State) -> Result<Event, Refusal> {
         b"get=1" => Operation::Get,
         b"set=1" => Operation::Set,
         b"ringtun=1" => Operation::Info,
+        _ if let Some(mode) = line.strip_prefix(b"ringtun_io=") => {
+            let mode = std::str::from_utf8(mode).map_err(|_| "wants auto, xdp or udp");
+            let mode = mode.and_then(str::parse);
+            Operation::Io(mode.map_err(|reason| (Errno::INVALID, reason.into()))?)
+        }
         _ => {
             let reason = "a request begins with `get=1` or `set=1`";
             return Err((Errno::PROTOCOL, reason.into()));

@@ -182,6 +182,11 @@ impl<T: UapiTarget> Conversation<'_, T> {
                 text.push_str(&reply::status(Some(Operation::Info), Ok(())));
                 write(stream, text.as_bytes()).await?;
             }
+            Event::End(operation @ Operation::Io(mode)) => {
+                let result = self.target.borrow_mut().set_io(mode);
+                let status = reply::status(Some(operation), result);
+                write(stream, status.as_bytes()).await?;
+            }
             Event::Refused { operation, error } => {
                 let ParseError {
                     errno,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::info::DeviceInfo;
 use super::parser::PeerChange;
 use crate::control::errno::Errno;
+use crate::control::options::IoMode;
 use crate::crypto::{PresharedKey, PrivateKey, PublicKey};
 use crate::tunnel::allowed_ips::Prefix;
 use crate::tunnel::time::WallTime;
@@ -34,6 +35,12 @@ pub trait UapiTarget {
     /// # Errors
     /// Refuses with the number that the client is told.
     fn commit(&mut self) -> Result<(), Errno>;
+
+    /// Has packets travel another way from now on. No session is lost by it.
+    ///
+    /// # Errors
+    /// Refuses with the number that the client is told.
+    fn set_io(&mut self, mode: IoMode) -> Result<(), Errno>;
 
     /// The configuration and counters for `get`.
     fn state(&self) -> DeviceState;

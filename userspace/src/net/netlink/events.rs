@@ -140,7 +140,7 @@ fn interpret(heard: Heard) -> Option<NetEvent> {
 
 /// `IFA_LOCAL` where there is one: on a point-to-point link `IFA_ADDRESS` is
 /// the other end's.
-fn local_address(message: &AddressMessage) -> Option<IpAddr> {
+pub(super) fn local_address(message: &AddressMessage) -> Option<IpAddr> {
     let mut address = None;
     for attribute in &message.attributes {
         match attribute {

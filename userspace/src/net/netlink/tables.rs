@@ -2,11 +2,14 @@
 
 use super::neighbours::{self, Neighbour, NeighbourKey};
 use super::routes::{self, Way};
-use super::{Connection, Link, exchange, links};
+use super::events::local_address;
+use super::{Connection, Link, exchange, links, to_io};
 use crate::net::outer::Flow;
+use futures_util::TryStreamExt as _;
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use std::io;
+use std::net::IpAddr;
 
 /// Routes, links and neighbours, in the namespace in which this was opened.
 ///
@@ -62,6 +65,19 @@ impl Tables {
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// All addresses of this host.
+    ///
+    /// # Errors
+    /// Whatever the kernel answers.
+    pub async fn local_addresses(&self) -> io::Result<Vec<IpAddr>> {
+        let mut answers = self.connection.handle.address().get().execute();
+        let mut all = Vec::new();
+        while let Some(answer) = answers.try_next().await.map_err(to_io)? {
+            all.extend(local_address(&answer));
+        }
+        Ok(all)
     }
 
     /// What the kernel knows of a neighbour.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::control::errno::Errno;
+use crate::control::options::IoMode;
 use crate::control::uapi::{DeviceInfo, DeviceState, PeerChange, PeerState, SetOp, UapiTarget};
 use crate::crypto::{PresharedKey, PrivateKey, PublicKey};
 
@@ -19,6 +20,7 @@ pub struct Model {
     pub added: usize,
     pub removed: usize,
     pub dirty: bool,
+    pub io: IoMode,
 }
 
 impl Model {
@@ -83,6 +85,11 @@ impl UapiTarget for Model {
             fwmark: self.fwmark,
             peers: self.peers.values().map(clone_peer).collect(),
         }
+    }
+
+    fn set_io(&mut self, mode: IoMode) -> Result<(), Errno> {
+        self.io = mode;
+        Ok(())
     }
 
     fn info(&self) -> DeviceInfo {
