@@ -114,7 +114,10 @@ fn ring_slots(text: &str) -> Result<u32, String> {
     if (64..=RingSizes::MAX).contains(&slots) && slots.is_power_of_two() {
         Ok(slots)
     } else {
-        Err(format!("wants a power of two from 64 to {}", RingSizes::MAX))
+        Err(format!(
+            "wants a power of two from 64 to {}",
+            RingSizes::MAX
+        ))
     }
 }
 

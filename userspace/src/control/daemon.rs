@@ -63,7 +63,8 @@ where
 {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let nics = Nics::open(plane, options.xdp.clone()).context("cannot ask the kernel for routes")?;
+    let nics =
+        Nics::open(plane, options.xdp.clone()).context("cannot ask the kernel for routes")?;
     let nics = Rc::new(nics);
     let following = nics.serve();
     tokio::pin!(following);

@@ -11,8 +11,8 @@ use super::mss;
 use super::port::{self, DELIVERY_MAX, Port, Tunnel};
 use super::rings::Ring;
 use super::rings::arrival;
-use super::sort::{Arrival, Parts};
 pub use super::sort::Datagram;
+use super::sort::{Arrival, Parts};
 use super::stats::WorkerStats;
 use crate::drops::DropReason;
 use crate::net::tun;
@@ -159,12 +159,7 @@ impl Inbound {
 
     /// Serves a ring once: at most [`BATCH`](super::rings::ring::BATCH) frames,
     /// for whichever of the worker's devices they are.
-    pub fn serve_ring(
-        &mut self,
-        ring: &mut Ring,
-        ports: &mut [Option<Box<Port>>],
-        now: BootTime,
-    ) {
+    pub fn serve_ring(&mut self, ring: &mut Ring, ports: &mut [Option<Box<Port>>], now: BootTime) {
         let mut frames = ring.receive();
         let mut gathered: Option<Gathered> = None;
         let mut bytes = 0;

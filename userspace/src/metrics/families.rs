@@ -3,6 +3,7 @@
 use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
+use super::nics::NicFamilies;
 use super::snapshot::{DeviceMetrics, FrameMetrics, QueueMetrics, Snapshot, WorkerMetrics};
 
 /// The media type of [`text`].
@@ -20,6 +21,12 @@ pub fn text(snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
     families.queues("", &snapshot.queues);
     for (worker, frames) in snapshot.frames.iter().enumerate() {
         families.frames(worker, frames);
+    }
+    for nic in &snapshot.nics {
+        families.nics.nic(nic);
+    }
+    if let Some(counts) = &snapshot.xdp {
+        families.nics.counts(counts);
     }
     let registry = Registry::new();
     families.register(&registry)?;
@@ -44,6 +51,7 @@ struct Families {
     frames: IntGaugeVec,
     frames_total: IntGaugeVec,
     workers: Vec<(IntCounterVec, OfWorker)>,
+    nics: NicFamilies,
 }
 
 /// Where a counter of a worker is.
@@ -103,7 +111,7 @@ const WORKER_FAMILIES: &[WorkerFamily] = &[
     }),
     (
         "ringtun_backpressure_total",
-        "Times that the UDP socket was full and the TUN device had to wait.",
+        "Times that a socket or ring was full and the TUN device had to wait.",
         |w| w.backpressure,
     ),
     (
@@ -194,6 +202,7 @@ impl Families {
                     Ok((counter(name, help, &["device", "worker"])?, *value))
                 })
                 .collect::<prometheus::Result<_>>()?,
+            nics: NicFamilies::new()?,
         };
         let version = env!("CARGO_PKG_VERSION");
         families.build_info.with_label_values(&[version]).set(1);
@@ -302,6 +311,9 @@ impl Families {
         }
         for gauge in gauges {
             registry.register(Box::new(gauge))?;
+        }
+        for family in self.nics.into_collectors() {
+            registry.register(family)?;
         }
         Ok(())
     }

@@ -1,18 +1,19 @@
 //! Prometheus metrics: what is counted ([`snapshot`]), how it is written
-//! ([`families`]), and the HTTP endpoint ([`server`]).
+//! ([`families`], `nics`), and the HTTP endpoint ([`server`]).
 //!
 //! Nothing here counts. Workers and the control thread count for themselves;
 //! a scrape reads them through [`MetricsSource`].
 
 pub mod families;
 pub mod listen;
+mod nics;
 pub mod server;
 pub mod snapshot;
 
 pub use listen::MetricsListen;
 pub use server::MetricsServer;
 pub use snapshot::{
-    DeviceMetrics, FrameMetrics, HandshakeMetrics, PeerMetrics, QueueMetrics, Snapshot,
+    DeviceMetrics, FrameMetrics, HandshakeMetrics, NicMetrics, PeerMetrics, QueueMetrics, Snapshot,
     WorkerMetrics,
 };
 

@@ -1,6 +1,8 @@
 //! What a scrape sees.
 
+use crate::bpf::Counts;
 use crate::crypto::PublicKey;
+use crate::datapath::rings::RingTotals;
 use crate::datapath::stats::WorkerStats;
 use crate::drops::DropReason;
 use crate::tunnel::time::WallTime;
@@ -14,6 +16,25 @@ pub struct Snapshot {
     pub queues: Vec<QueueMetrics>,
     /// Packet buffers, one set per worker thread.
     pub frames: Vec<FrameMetrics>,
+    /// Network cards that carry the XDP program.
+    pub nics: Vec<NicMetrics>,
+    /// What the program counted; none while there is none.
+    pub xdp: Option<Counts>,
+}
+
+/// One network card.
+#[derive(Clone, Debug, Default)]
+pub struct NicMetrics {
+    /// Its name.
+    pub name: String,
+    /// Its driver.
+    pub driver: String,
+    /// `native`, `generic`.
+    pub xdp: String,
+    /// `zero-copy`, `copy`.
+    pub transfer: String,
+    /// Its rings, by queue.
+    pub rings: Vec<RingTotals>,
 }
 
 /// One tunnel device.

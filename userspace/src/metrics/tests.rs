@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::snapshot::DropTotals;
 use super::*;
 use crate::crypto::PublicKey;
+use crate::datapath::rings::RingTotals;
 use crate::drops::DropReason;
 
 /// A device with more peers than are shown.
@@ -60,6 +61,14 @@ impl MetricsSource for Busy {
                 total: 64,
                 in_flight: 5,
             }],
+            nics: vec![NicMetrics {
+                name: "eth0".to_owned(),
+                driver: "veth".to_owned(),
+                xdp: "native".to_owned(),
+                transfer: "copy".to_owned(),
+                rings: vec![RingTotals::default(); 2],
+            }],
+            xdp: None,
         }
     }
 }

@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::Device;
+use crate::control::nics::report::CardReport;
 use crate::datapath::handshakes::{INITIATIONS_MAX, REPLIES_MAX};
 use crate::datapath::port::EVENTS_MAX;
 use crate::metrics::snapshot::DropTotals;
 use crate::metrics::{
-    DeviceMetrics, FrameMetrics, HandshakeMetrics, MetricsSource, PeerMetrics, QueueMetrics,
-    Snapshot, WorkerMetrics,
+    DeviceMetrics, FrameMetrics, HandshakeMetrics, MetricsSource, NicMetrics, PeerMetrics,
+    QueueMetrics, Snapshot, WorkerMetrics,
 };
 
 impl MetricsSource for RefCell<Vec<Rc<RefCell<Device>>>> {
@@ -20,12 +21,27 @@ impl MetricsSource for RefCell<Vec<Rc<RefCell<Device>>>> {
             .first()
             .map(|device| device.borrow().shared_metrics())
             .unwrap_or_default();
+        let nics = devices.first().map(|d| Rc::clone(&d.borrow().nics));
+        let xdp = nics.as_ref().and_then(|nics| nics.counts());
+        let nics = nics.iter().flat_map(|nics| nics.cards()).map(nic).collect();
         let metrics = |device: &Rc<RefCell<Device>>| device.borrow().metrics(max_peers);
         Snapshot {
             devices: devices.iter().map(metrics).collect(),
             queues,
             frames,
+            nics,
+            xdp,
         }
+    }
+}
+
+fn nic(card: CardReport) -> NicMetrics {
+    NicMetrics {
+        name: card.name,
+        driver: card.driver,
+        xdp: card.xdp,
+        transfer: card.transfer,
+        rings: card.queues,
     }
 }
 
@@ -41,7 +57,7 @@ impl Device {
         let counted = &self.handshakes;
         DeviceMetrics {
             device: self.name.to_string(),
-            io: "udp",
+            io: if tunnel.uses_rings() { "xdp" } else { "udp" },
             peer_count: self.core.peers().len(),
             peers: peers.collect(),
             handshakes: HandshakeMetrics {

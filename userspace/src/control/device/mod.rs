@@ -227,7 +227,11 @@ impl Device {
         self.tunnel.port.store(port, Relaxed);
         // In another namespace its index is somebody else's there.
         let here = self.tun.namespace().is_ok_and(|ns| self.nics.is_in(&ns));
-        let index = if here { self.tun.current_index().unwrap_or(0) } else { 0 };
+        let index = if here {
+            self.tun.current_index().unwrap_or(0)
+        } else {
+            0
+        };
         self.nics.configure(&self.tunnel, port, self.fwmark, index);
     }
 

@@ -11,7 +11,8 @@ use crate::bpf::{self, Counts};
 use crate::control::errno::Errno;
 use crate::control::options::IoMode;
 use crate::control::uapi::{
-    CountInfo, DeviceInfo, DeviceState, PeerChange, PeerState, QueueInfo, SetOp, UapiTarget, WorkerInfo,
+    CountInfo, DeviceInfo, DeviceState, PeerChange, PeerState, QueueInfo, SetOp, UapiTarget,
+    WorkerInfo,
 };
 use crate::crypto::PublicKey;
 use crate::datapath::handshakes::{INITIATIONS_MAX, REPLIES_MAX};

@@ -54,7 +54,10 @@ impl Flows {
     }
 
     /// Who uses the flow, and the endpoint by which they do.
-    pub fn users(&self, flow: &Flow) -> impl Iterator<Item = (Arc<Tunnel>, Arc<PeerCell>, Endpoint)> {
+    pub fn users(
+        &self,
+        flow: &Flow,
+    ) -> impl Iterator<Item = (Arc<Tunnel>, Arc<PeerCell>, Endpoint)> {
         let users = self.0.get(flow).map_or(&[][..], Vec::as_slice);
         users.iter().filter_map(|user| user.alive(flow))
     }
@@ -87,12 +90,16 @@ impl Flows {
     /// Takes out all flows of a device; gives them and their peers.
     pub fn remove_of(&mut self, tunnel: &Arc<Tunnel>) -> Vec<(Flow, Vec<Arc<PeerCell>>)> {
         let tunnel = Arc::downgrade(tunnel);
-        let is_of = |_: &Flow, users: &mut Vec<User>| {
-            users.iter().all(|user| user.tunnel.ptr_eq(&tunnel))
-        };
+        let is_of =
+            |_: &Flow, users: &mut Vec<User>| users.iter().all(|user| user.tunnel.ptr_eq(&tunnel));
         let removed = self.0.extract_if(is_of);
         removed
-            .map(|(flow, users)| (flow, users.iter().filter_map(|u| u.cell.upgrade()).collect()))
+            .map(|(flow, users)| {
+                (
+                    flow,
+                    users.iter().filter_map(|u| u.cell.upgrade()).collect(),
+                )
+            })
             .collect()
     }
 }

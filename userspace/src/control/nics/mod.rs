@@ -197,7 +197,9 @@ impl Nics {
             if let Some(member) = state.member(tunnel) {
                 change(member);
             }
-            state.cards.retain(|_, entry| matches!(entry, Entry::Attached(_)));
+            state
+                .cards
+                .retain(|_, entry| matches!(entry, Entry::Attached(_)));
             state.sync();
         }
         // Those that were in use are asked for at once: a card may have to be
@@ -419,7 +421,11 @@ impl Nics {
                         name: Arc::clone(&link.name),
                         why: refusal.to_string(),
                         // A choice stands until somebody asks for another.
-                        at: if by_choice { BootTime::MAX } else { clock::boot() },
+                        at: if by_choice {
+                            BootTime::MAX
+                        } else {
+                            clock::boot()
+                        },
                     }
                 }
             };
@@ -431,7 +437,10 @@ impl Nics {
     async fn attach(&self, link: &Link) -> Result<Card, Refusal> {
         let (asked, names, first_socket) = {
             let state = self.state.borrow();
-            let names = state.members.iter().filter_map(|m| m.tunnel.name.parse().ok());
+            let names = state
+                .members
+                .iter()
+                .filter_map(|m| m.tunnel.name.parse().ok());
             (
                 state.members.iter().any(|m| m.mode == IoMode::Xdp),
                 names.collect::<Vec<_>>(),
@@ -555,14 +564,18 @@ impl State {
         {
             news = self.wanted.insert(hop.ifindex);
         }
-        let card = answer.as_ref().ok().and_then(|hop| {
-            match self.cards.get(&hop.ifindex) {
+        let card = answer
+            .as_ref()
+            .ok()
+            .and_then(|hop| match self.cards.get(&hop.ifindex) {
                 Some(Entry::Attached(card)) => Some((hop, card)),
                 _ => None,
-            }
-        });
+            });
         for (tunnel, cell, endpoint) in self.flows.users(flow) {
-            let member = self.members.iter().find(|m| Arc::ptr_eq(&m.tunnel, &tunnel));
+            let member = self
+                .members
+                .iter()
+                .find(|m| Arc::ptr_eq(&m.tunnel, &tunnel));
             let by_ring = card.filter(|(_, card)| member.is_some_and(|m| m.uses(card)));
             let template = by_ring.map(|(hop, _)| Template::new(hop, flow.port, flow.to.port()));
             Path::of(&cell).set_exit(Some(Exit {

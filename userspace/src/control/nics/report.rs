@@ -8,6 +8,7 @@ use super::{Entry, Nics};
 use crate::bpf::Counts;
 use crate::control::options::IoMode;
 use crate::datapath::port::Tunnel;
+use crate::datapath::rings::RingTotals;
 use crate::net::hops::NoHop;
 
 /// Endpoints that are told with why they are reached by the socket.
@@ -47,38 +48,17 @@ pub struct CardReport {
     /// Bytes of a frame of its rings.
     pub frame_size: u32,
     /// Its queues.
-    pub queues: Vec<QueueReport>,
-}
-
-/// The rings of one queue, since they were opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "named and documented as in RingStats and xsk::Statistics")]
-pub struct QueueReport {
-    pub rx_packets: u64,
-    pub rx_bytes: u64,
-    pub tx_packets: u64,
-    pub tx_bytes: u64,
-    pub stray: u64,
-    pub tx_full: u64,
-    pub tx_wakeups: u64,
-    pub rx_wakeups: u64,
-    pub tx_again: u64,
-    pub tx_pending: u64,
-    pub fill_pending: u64,
-    /// Dropped by the kernel: no frame in the fill ring, or too long for one.
-    pub kernel_rx_dropped: u64,
-    /// Dropped by the kernel: the receive ring was full.
-    pub kernel_rx_full: u64,
-    pub kernel_fill_empty: u64,
-    pub kernel_invalid: u64,
+    pub queues: Vec<RingTotals>,
 }
 
 impl Nics {
     /// How this device's packets travel, and why.
     pub fn report(&self, tunnel: &Arc<Tunnel>) -> IoReport {
         let state = self.state.borrow();
-        let member = state.members.iter().find(|m| Arc::ptr_eq(&m.tunnel, tunnel));
+        let member = state
+            .members
+            .iter()
+            .find(|m| Arc::ptr_eq(&m.tunnel, tunnel));
         let mode = member.map_or(IoMode::Udp, |member| member.mode);
         let cards = self.cards();
         if tunnel.uses_rings() {
@@ -98,7 +78,10 @@ impl Nics {
                 })
                 .collect();
             let by_socket = state.flows.all().into_iter().filter_map(|flow| {
-                state.flows.users(&flow).find(|(t, ..)| Arc::ptr_eq(t, tunnel))?;
+                state
+                    .flows
+                    .users(&flow)
+                    .find(|(t, ..)| Arc::ptr_eq(t, tunnel))?;
                 let why = match self.hops.get(&flow)? {
                     Err(NoHop::Pending) => return None,
                     Err(why) => why.to_string(),
@@ -168,7 +151,7 @@ impl Nics {
             xdp: card.mode.to_string(),
             transfer: card.transfer.to_string(),
             frame_size: card.frame_size,
-            queues: card.queues.iter().map(queue).collect(),
+            queues: card.queues.iter().map(ring).collect(),
         });
         cards.collect()
     }
@@ -183,25 +166,7 @@ impl Nics {
     }
 }
 
-fn queue(queue: &super::card::Queue) -> QueueReport {
-    let stats = &queue.stats;
+fn ring(queue: &super::card::Queue) -> RingTotals {
     let kernel = queue.probe.as_ref().and_then(|p| p.statistics().ok());
-    let kernel = kernel.unwrap_or_default();
-    QueueReport {
-        rx_packets: stats.rx_packets.get(),
-        rx_bytes: stats.rx_bytes.get(),
-        tx_packets: stats.tx_packets.get(),
-        tx_bytes: stats.tx_bytes.get(),
-        stray: stats.stray.get(),
-        tx_full: stats.tx_full.get(),
-        tx_wakeups: stats.tx_wakeups.get(),
-        rx_wakeups: stats.rx_wakeups.get(),
-        tx_again: stats.tx_again.get(),
-        tx_pending: stats.tx_pending.get(),
-        fill_pending: stats.fill_pending.get(),
-        kernel_rx_dropped: kernel.rx_dropped,
-        kernel_rx_full: kernel.rx_ring_full,
-        kernel_fill_empty: kernel.rx_fill_ring_empty_descs,
-        kernel_invalid: kernel.rx_invalid_descs + kernel.tx_invalid_descs,
-    }
+    queue.stats.totals(&kernel.unwrap_or_default())
 }

@@ -24,7 +24,7 @@ use crate::tunnel::time::BootTime;
 
 pub use relay::{Doorbell, RelayInbox, Relayed};
 pub use ring::Ring;
-pub use stats::RingStats;
+pub use stats::{RingStats, RingTotals};
 
 /// How a worker reaches the rings of one network card.
 #[derive(Debug)]

@@ -10,7 +10,9 @@ use crate::net::checksum;
 use crate::net::outer::{Checksum, HEADERS_MAX, Identifications, Outer, Template};
 use crate::tunnel::time::BootTime;
 use crate::tunnel::transport::Ecn;
-use crate::xsk::{Frame, RX_HEADROOM, RingSizes, Socket, TX_METADATA_LEN, TxChecksum, Umem, XskError};
+use crate::xsk::{
+    Frame, RX_HEADROOM, RingSizes, Socket, TX_METADATA_LEN, TxChecksum, Umem, XskError,
+};
 
 /// Frames that one turn receives.
 pub const BATCH: usize = 64;
@@ -233,9 +235,14 @@ impl Ring {
                 result.full = true;
                 break;
             };
-            let Some(checksum) =
-                write(&mut frame, template, payload, ecn, self.ids.take(), metadata)
-            else {
+            let Some(checksum) = write(
+                &mut frame,
+                template,
+                payload,
+                ecn,
+                self.ids.take(),
+                metadata,
+            ) else {
                 // Not what `takes` agreed to; the whole run stays.
                 self.umem.give_back(frame);
                 result.full = true;

@@ -1,8 +1,8 @@
 //! The kernel's tables, one entry at a time.
 
+use super::events::local_address;
 use super::neighbours::{self, Neighbour, NeighbourKey};
 use super::routes::{self, Way};
-use super::events::local_address;
 use super::{Connection, Link, exchange, links, to_io};
 use crate::net::outer::Flow;
 use futures_util::TryStreamExt as _;
