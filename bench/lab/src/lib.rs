@@ -9,6 +9,7 @@
 //! * [`usage`]: processor time and memory used.
 //! * [`registry`], [`machine`]: what this run made, and the machine's state before and after.
 //! * [`ping`], [`stream`], [`scrape`]: is it reachable, did every byte arrive, what was counted.
+//! * [`counters`]: what the kernel counted.
 //! * [`capture`], [`flood`]: what was on the wire, and putting much onto it.
 //! * [`keys`]: WireGuard keys for tests.
 //! * [`peers`], [`tools`]: other implementations and the distribution's programs, fetched.
@@ -18,6 +19,7 @@
 //! Running this needs root; nothing here pretends otherwise.
 
 pub mod capture;
+pub mod counters;
 pub mod flood;
 pub mod interop;
 pub mod keys;

@@ -11,10 +11,26 @@ use crate::{NetNs, names};
 /// # Errors
 /// A name is taken or too long.
 pub fn veth(a: &NetNs, a_device: &str, b: &NetNs, b_device: &str) -> Result<()> {
+    veth_with_queues(a, a_device, b, b_device, 1)
+}
+
+/// As [`veth`], with this many queues each way.
+///
+/// # Errors
+/// As [`veth`].
+pub fn veth_with_queues(
+    a: &NetNs,
+    a_device: &str,
+    b: &NetNs,
+    b_device: &str,
+    queues: u32,
+) -> Result<()> {
     // The pair is made inside, so that nothing ever appears in the namespace of the caller.
     let peer = b.path();
     a.ip(&format!(
-        "link add {a_device} type veth peer name {b_device} netns {}\nlink set {a_device} up\n",
+        "link add {a_device} numtxqueues {queues} numrxqueues {queues} type veth \
+         peer name {b_device} numtxqueues {queues} numrxqueues {queues} netns {}\n\
+         link set {a_device} up\n",
         peer.display()
     ))?;
     b.ip(&format!("link set {b_device} up\n"))
@@ -79,6 +95,14 @@ impl Pair {
     /// # Errors
     /// Not root, or the kernel refuses.
     pub fn new(middle: Middle, mtu: u32) -> Result<Pair> {
+        Pair::with_queues(middle, mtu, 1)
+    }
+
+    /// As [`Pair::new`], with links of this many queues each way.
+    ///
+    /// # Errors
+    /// As [`Pair::new`].
+    pub fn with_queues(middle: Middle, mtu: u32, queues: u32) -> Result<Pair> {
         let routed = middle == Middle::Router;
         let end = |at: u8| -> Result<End> {
             let (net, host) = if routed { (at, 2) } else { (0, at + 1) };
@@ -101,10 +125,11 @@ impl Pair {
         };
         let [a, b] = &pair.ends;
         match &pair.middle {
-            None => veth(&a.ns, &a.device, &b.ns, &b.device)?,
+            None => veth_with_queues(&a.ns, &a.device, &b.ns, &b.device, queues)?,
             Some(hop) => {
-                veth(&a.ns, &a.device, &hop.ns, &hop.devices[0])?;
-                veth(&b.ns, &b.device, &hop.ns, &hop.devices[1])?;
+                for (end, device) in [a, b].into_iter().zip(&hop.devices) {
+                    veth_with_queues(&end.ns, &end.device, &hop.ns, device, queues)?;
+                }
                 hop.ns.ip(&format!(
                     "link set {} mtu {mtu}\nlink set {} mtu {mtu}\n",
                     hop.devices[0], hop.devices[1]

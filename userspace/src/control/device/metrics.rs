@@ -57,7 +57,7 @@ impl Device {
         let counted = &self.handshakes;
         DeviceMetrics {
             device: self.name.to_string(),
-            io: if tunnel.uses_rings() { "xdp" } else { "udp" },
+            io: self.nics.report(tunnel).io,
             peer_count: self.core.peers().len(),
             peers: peers.collect(),
             handshakes: HandshakeMetrics {

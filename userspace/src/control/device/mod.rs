@@ -209,7 +209,14 @@ impl Device {
         self.plane
             .send_all(|_| Command::Sockets(name.clone(), sockets.next().map(Box::new)));
         self.tell_nics();
+        self.want_exits();
         Ok(())
+    }
+
+    /// Has network cards looked at before the first packet is sent.
+    pub(super) fn want_exits(&self) {
+        let snapshot = self.tunnel.shared.snapshot();
+        self.nics.want_early(&self.tunnel, snapshot.peers.values());
     }
 
     fn unbind(&mut self) {

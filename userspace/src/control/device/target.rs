@@ -50,8 +50,7 @@ impl UapiTarget for Device {
     fn commit(&mut self) -> Result<(), Errno> {
         self.core.publish();
         self.pump();
-        let snapshot = self.tunnel.shared.snapshot();
-        self.nics.want_early(&self.tunnel, snapshot.peers.values());
+        self.want_exits();
         Ok(())
     }
 

@@ -29,7 +29,7 @@ use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringtun_common::packet::mapped;
 use ringtun_common::tables::{LocalEndpoint, SOCKETS_MAX};
@@ -41,7 +41,7 @@ use owner::{Nic, Owner};
 
 use super::options::{IoMode, XdpOptions};
 use super::plane::Plane;
-use crate::bpf::WanProgram;
+use crate::bpf::{BpfError, WanProgram};
 use crate::datapath::path::{Exit, Path};
 use crate::datapath::port::Tunnel;
 use crate::net::clock;
@@ -461,7 +461,8 @@ impl Nics {
             name: &link.name,
         };
         let owner = Owner::claim(&self.options.nics_directory, &nic, &names)?;
-        let mut program = self.take_program().map_err(|error| Refusal::Bpf {
+        let program = self.take_program().await;
+        let mut program = program.map_err(|error| Refusal::Bpf {
             name: Arc::clone(&link.name),
             error,
         })?;
@@ -470,12 +471,17 @@ impl Nics {
         card
     }
 
-    /// The program, loaded with the first card.
-    fn take_program(&self) -> Result<WanProgram, crate::bpf::BpfError> {
-        match self.state.borrow_mut().program.take() {
-            Some(program) => Ok(program),
-            None => WanProgram::load(),
+    /// The program, loaded with the first card: on another thread, as the
+    /// kernel's verifier can take a second, and handshakes are not to wait for it.
+    async fn take_program(&self) -> Result<WanProgram, BpfError> {
+        if let Some(program) = self.state.borrow_mut().program.take() {
+            return Ok(program);
         }
+        let started = Instant::now();
+        let loaded = tokio::task::spawn_blocking(WanProgram::load).await;
+        tracing::debug!(took = ?started.elapsed(), "the XDP program is loaded");
+        // It can fail to be waited for only by a panic, which goes on here.
+        loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     /// Lets go of the cards that no device may use any more.
@@ -591,11 +597,11 @@ impl State {
     fn sync(&mut self) {
         let mut wanted = HashSet::new();
         for member in &self.members {
-            let takes = self.broken.is_none()
-                && member.port != 0
-                && self.attached().any(|card| member.uses(card));
-            member.tunnel.use_rings(takes);
-            if takes {
+            let may = self.broken.is_none() && member.port != 0 && member.mode != IoMode::Udp;
+            // Also while there is no card: workers ask for the way to each peer,
+            // and that is how one gets here.
+            member.tunnel.use_rings(may);
+            if may && self.attached().any(|card| member.uses(card)) {
                 let endpoint = |ip: &IpAddr| {
                     let address = match ip {
                         IpAddr::V4(ip) => mapped(ip.octets()),

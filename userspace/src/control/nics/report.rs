@@ -61,11 +61,14 @@ impl Nics {
             .find(|m| Arc::ptr_eq(&m.tunnel, tunnel));
         let mode = member.map_or(IoMode::Udp, |member| member.mode);
         let cards = self.cards();
-        if tunnel.uses_rings() {
-            let used = state
+        let used = || {
+            let of = member.filter(|m| m.port != 0 && state.broken.is_none());
+            state
                 .attached()
-                .filter(|card| member.is_some_and(|m| m.uses(card)));
-            let names: Vec<String> = used
+                .filter(move |card| of.is_some_and(|m| m.uses(card)))
+        };
+        if used().next().is_some() {
+            let names: Vec<String> = used()
                 .map(|card| {
                     format!(
                         "{}: {}, {}, {} queue{}",

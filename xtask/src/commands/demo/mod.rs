@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  namespace a             namespace m          namespace b
-//!  ringtun ── veth ──────── bridge ──────────── veth ── ringtun (or another)
+//!  ringtun ── veth, XDP ─── bridge ─────── XDP, veth ── ringtun (or another)
 //!  10.88.0.1, fd88::1                           10.88.0.2, fd88::2   inside
 //!  10.77.0.1, fd77::1                           10.77.0.2, fd77::2   outside
 //! ```
@@ -26,12 +26,25 @@ use tunnel::{Family, Tunnel};
 const PINGS: u32 = 5;
 const BULK: u64 = 256 << 20;
 const PORT: u16 = 5001;
+/// What is outside the tunnel, and how many queues the network cards have.
+const CASES: [(Family, u32); 4] = [
+    (Family::V4, 1),
+    (Family::V6, 1),
+    (Family::V4, 4),
+    (Family::V6, 4),
+];
+/// Of a bulk transfer, the part that may pass through UDP sockets where it is
+/// to go through rings: what was under way while they were being opened.
+const BY_SOCKET_MAX: f64 = 0.01;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Leave the tunnel running until Ctrl-C
     #[arg(long)]
     pub hold: bool,
+    /// How ringtun's encrypted packets travel: xdp, auto or udp
+    #[arg(long, default_value = "xdp", value_parser = ["xdp", "auto", "udp"])]
+    pub io: String,
     /// What is at the far end
     #[arg(long, default_value = "ringtun", value_parser = ["ringtun", "wireguard-go", "boringtun"])]
     pub peer: String,
@@ -41,6 +54,7 @@ impl Default for Arguments {
     fn default() -> Self {
         Self {
             hold: false,
+            io: "xdp".to_owned(),
             peer: "ringtun".to_owned(),
         }
     }
@@ -62,9 +76,10 @@ pub fn run(arguments: &Arguments) -> Result<String> {
 
     let mut tunnels = Vec::new();
     let mut rates = Vec::new();
-    for family in [Family::V4, Family::V6] {
-        println!("\n==== {family} outside ====");
-        let tunnel = Tunnel::new([&near, &far], family)?;
+    for (family, queues) in CASES {
+        let s = if queues == 1 { "" } else { "s" };
+        println!("\n==== {family} outside, {queues} queue{s} ====");
+        let tunnel = Tunnel::new([&near, &far], family, queues, &arguments.io)?;
         rates.push(show(&tunnel, family)?);
         tunnels.push(tunnel);
     }
@@ -73,14 +88,23 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     }
     drop(tunnels);
     Ok(format!(
-        "demo: ringtun {} and {} {}: ping and 2 x {} MiB intact, {:.2} Gbit/s over IPv4 and \
-         {:.2} over IPv6, nothing dropped, in {}",
+        "demo: ringtun {} (--io {}) and {} {}: ping and {} x {} MiB intact, {}, nothing dropped, \
+         in {}",
         near.version,
+        arguments.io,
         far.implementation,
         far.version,
+        CASES.len(),
         BULK >> 20,
-        rates[0] / 1e9,
-        rates[1] / 1e9,
+        CASES
+            .iter()
+            .zip(rates)
+            .map(|((family, queues), rate)| format!(
+                "{:.2} Gbit/s over {family} with {queues}",
+                rate / 1e9
+            ))
+            .collect::<Vec<_>>()
+            .join(", "),
         progress::elapsed()
     ))
 }
@@ -128,7 +152,9 @@ fn pings(tunnel: &Tunnel) -> Result<()> {
 fn bulk(tunnel: &Tunnel, family: Family) -> Result<f64> {
     let [from, to] = &tunnel.ends;
     let address = SocketAddr::new(to.inside()[family as usize], PORT);
+    let before = tunnel.outside_counts()?;
     let report = stream::transfer(from.ns(), to.ns(), address, &Plan::bulk(BULK))?;
+    let after = tunnel.outside_counts()?;
     println!(
         "TCP  {} -> {address}: {} MiB in {:.2} s, {:.2} Gbit/s, every byte compared, \
          CRC-32 {:08x}",
@@ -138,6 +164,22 @@ fn bulk(tunnel: &Tunnel, family: Family) -> Result<f64> {
         report.bits_per_second() / 1e9,
         report.checksum
     );
+    for ((end, before), after) in tunnel.ends.iter().zip(before).zip(after) {
+        let Some((before, after)) = before.zip(after) else {
+            continue;
+        };
+        let (data, datagrams) = (after.data - before.data, after.datagrams - before.datagrams);
+        println!(
+            "io   {}: {}: {data} data packets, of which the kernel's UDP saw {datagrams} \
+             (/proc/net/snmp, snmp6)",
+            end.ns().name(),
+            after.io
+        );
+        ensure!(
+            !end.wants_rings() || (datagrams as f64) <= BY_SOCKET_MAX * data as f64,
+            "{datagrams} of {data} packets went through sockets"
+        );
+    }
     Ok(report.bits_per_second())
 }
 

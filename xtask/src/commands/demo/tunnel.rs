@@ -1,6 +1,7 @@
 //! Two gateways in namespaces and the tunnel between them.
 
 use anyhow::{Context as _, Result};
+use ringtun_lab::counters::udp_datagrams;
 use ringtun_lab::keys::{Keys, preshared};
 use ringtun_lab::link::{End as Outside, Hop, Middle};
 use ringtun_lab::peers::local::Device;
@@ -49,6 +50,18 @@ pub struct Gateway {
     implementation: Implementation,
     inside: [IpAddr; 2],
     outside: Outside,
+    wants_rings: bool,
+}
+
+/// What an end counted outside the tunnel.
+#[derive(Debug)]
+pub struct OutsideCounts {
+    /// How its packets travel, as it says itself.
+    pub io: String,
+    /// WireGuard data packets, both ways, as it says itself.
+    pub data: u64,
+    /// UDP datagrams in and out of all sockets of its namespace, as the kernel says.
+    pub datagrams: u64,
 }
 
 impl Tunnel {
@@ -57,16 +70,21 @@ impl Tunnel {
     /// A tunnel for each family outside, as not every peer can change it:
     /// wireguard-go 0.0.20260522 sends its first packets after a change from
     /// IPv4 to IPv6 to the first 32 bits of the address.
-    pub fn new(implementations: [&Prepared; 2], family: Family) -> Result<Self> {
+    pub fn new(
+        implementations: [&Prepared; 2],
+        family: Family,
+        queues: u32,
+        io: &str,
+    ) -> Result<Self> {
         let Pair {
             ends: [near, far],
             middle,
-        } = Pair::new(Middle::Bridge, OUTER_MTU)?;
+        } = Pair::with_queues(Middle::Bridge, OUTER_MTU, queues)?;
         let keys = [Keys::generate()?, Keys::generate()?];
         let preshared_key = preshared()?;
         let ends = [
-            Gateway::start(near, implementations[0], 1)?,
-            Gateway::start(far, implementations[1], 2)?,
+            Gateway::start(near, implementations[0], 1, io)?,
+            Gateway::start(far, implementations[1], 2, io)?,
         ];
         for (at, end) in ends.iter().enumerate() {
             let peer = &ends[1 - at];
@@ -93,10 +111,44 @@ impl Tunnel {
     }
 }
 
+impl Tunnel {
+    /// What both ends count, if they are ringtun.
+    pub fn outside_counts(&self) -> Result<[Option<OutsideCounts>; 2]> {
+        let [a, b] = &self.ends;
+        Ok([a.outside_counts()?, b.outside_counts()?])
+    }
+}
+
 impl Gateway {
-    fn start(outside: Outside, peer: &Prepared, host: u8) -> Result<Self> {
-        let device = Device::start(peer, &outside.ns, &names::unique("wg"))?;
+    /// Whether its data is to go through rings.
+    pub fn wants_rings(&self) -> bool {
+        self.wants_rings
+    }
+
+    fn outside_counts(&self) -> Result<Option<OutsideCounts>> {
+        if !self.is_ringtun() {
+            return Ok(None);
+        }
+        let json = self.show()?;
+        let workers = json["workers"].as_array().context("no workers")?;
+        let packets = |key: &str| -> u64 { workers.iter().filter_map(|w| w[key].as_u64()).sum() };
+        Ok(Some(OutsideCounts {
+            io: format!(
+                "{} ({})",
+                json["io"].as_str().unwrap_or_default(),
+                json["io_reason"].as_str().unwrap_or_default()
+            ),
+            data: packets("rx_packets") + packets("tx_packets"),
+            datagrams: udp_datagrams(self.ns())?,
+        }))
+    }
+
+    fn start(outside: Outside, peer: &Prepared, host: u8, io: &str) -> Result<Self> {
+        let ringtun = matches!(peer.implementation, Implementation::Ringtun(_));
+        let arguments: &[&str] = if ringtun { &["--io", io] } else { &[] };
+        let device = Device::start_with(peer, &outside.ns, &names::unique("wg"), arguments)?;
         Ok(Self {
+            wants_rings: ringtun && io == "xdp",
             device,
             implementation: peer.implementation.clone(),
             inside: [
@@ -155,17 +207,22 @@ impl Gateway {
         self.ns().run("wg", ["show", self.device()])
     }
 
-    /// Where its metrics are, as `ringtun show --json` says.
-    pub fn metrics_address(&self) -> Result<SocketAddr> {
+    /// What `ringtun show --json` says.
+    fn show(&self) -> Result<serde_json::Value> {
         let Implementation::Ringtun(binary) = &self.implementation else {
-            anyhow::bail!("{} has no metrics", self.implementation);
+            anyhow::bail!("{} is not ringtun", self.implementation);
         };
         let binary = binary.to_str().context("the path of ringtun is no text")?;
         let text = self.ns().run(binary, ["show", self.device(), "--json"])?;
-        let json: serde_json::Value = serde_json::from_str(&text)?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Where its metrics are, as `ringtun show --json` says.
+    pub fn metrics_address(&self) -> Result<SocketAddr> {
+        let json = self.show()?;
         json["metrics"]
             .as_str()
             .and_then(|address| address.parse().ok())
-            .with_context(|| format!("no metrics address in: {text}"))
+            .with_context(|| format!("no metrics address in: {json}"))
     }
 }
