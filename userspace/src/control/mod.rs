@@ -4,6 +4,7 @@
 //! * [`device`]: a device and the tasks that serve it.
 //! * [`plane`]: workers and handshake threads.
 //! * [`names`]: what a device may be called.
+//! * [`nics`]: the NICs whose rings this process has.
 //! * [`options`]: what a daemon is told when it starts.
 //! * [`uapi`]: what `wg` speaks.
 //! * [`wgquick`]: the files of wg-quick, `/etc/wireguard/NAME.conf`.
@@ -13,6 +14,7 @@ pub mod daemon;
 pub mod device;
 pub mod errno;
 pub mod names;
+pub mod nics;
 pub mod options;
 pub mod plane;
 pub mod uapi;
