@@ -1,6 +1,7 @@
 //! Side-by-side benches: every implementation in one invocation, alternating run by run.
 //!
 //! * [`ebpf`]: the XDP program, packet by packet.
+//! * [`ring`]: AF_XDP receive, transmit and forward, alone.
 //! * [`tunnel`]: whole tunnels between two namespaces.
 //! * [`report`]: rows, medians, the JSON file and the table with ratios.
 
@@ -14,6 +15,7 @@ use ringtun_lab::peers::{self, Implementation};
 
 mod ebpf;
 mod report;
+mod ring;
 mod tunnel;
 
 /// Benches of ringtun against other implementations, and interoperability with them.
@@ -30,6 +32,8 @@ enum Suite {
     Tunnel(tunnel::Arguments),
     /// The XDP program: nanoseconds per packet of each class.
     Ebpf(ebpf::Arguments),
+    /// AF_XDP alone: packets per second received, transmitted, forwarded.
+    Ring(ring::Arguments),
     /// ringtun against real peers, every combination at once.
     Interop(Interop),
 }
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Suite::Tunnel(arguments) => tunnel::run(&arguments),
         Suite::Ebpf(arguments) => ebpf::run(&arguments),
+        Suite::Ring(arguments) => ring::run(&arguments),
         Suite::Interop(arguments) => interop(&arguments),
     };
     match result {

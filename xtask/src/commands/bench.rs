@@ -18,9 +18,15 @@ Options of `tunnel`, after its name:
 Options of `ebpf`, after its name:
   --json FILE      write all rows to this file
   --runs N         runs of each program and class; the median counts
-  --packets N      packets of one run")]
+  --packets N      packets of one run
+
+Options of `ring`, after its name:
+  --json FILE      write all rows to this file
+  --runs N         runs of each case; the median counts
+  --seconds N      seconds of one run
+  --case LIST      transmit, receive, forward; with -64 or -1420, one size only")]
 pub struct Arguments {
-    /// The suite: tunnel, ebpf
+    /// The suite: tunnel, ebpf, ring
     #[arg(default_value = "tunnel")]
     pub suite: String,
     /// Options of the suite

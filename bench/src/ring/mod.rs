@@ -1,0 +1,222 @@
+//! AF_XDP alone: what the rings carry in copy mode over veth, without a tunnel.
+//!
+//! ```text
+//! transmit   generator ══ veth ══▶ sink
+//! receive    generator ══ veth ══▶ receiver
+//! forward    generator ══ veth ══▶ forwarder ══ veth ══▶ sink
+//! ```
+//!
+//! A sink is a socket without frames: the kernel redirects every frame to it, finds none to copy
+//! it into, drops it and counts. So what counts is what has arrived, not what was sent.
+//!
+//! A veth has no interrupt: the receiving device's part, XDP and the copy included, runs on the
+//! sender's processor. So beside each rate is that of the same generator into a sink.
+//!
+//! * [`line`]: a veth pair between two namespaces.
+//! * [`source`]: what sends as fast as it can.
+//! * [`ends`]: receiver, forwarder, sink.
+//! * [`subject`]: what is measured, put together of those.
+
+mod ends;
+mod line;
+mod source;
+mod subject;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use ringtun_lab::registry;
+
+use crate::report::{Host, Report, Row, median};
+use subject::Subject;
+
+/// Bytes of a frame: the shortest of Ethernet, and what a tunnel over Ethernet carries inside.
+const SIZES: [usize; 2] = [64, 1420];
+/// All cases, with what stands beside ringtun in each.
+const CASES: [(&str, &str); 3] = [
+    ("transmit", "packet-socket"),
+    ("receive", "generator"),
+    ("forward", "generator"),
+];
+const OURS: &str = "ringtun";
+
+/// Options of the suite.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Write all rows to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Runs of each case; the median counts.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Seconds of one run.
+    #[arg(long, default_value_t = 2)]
+    seconds: u32,
+    /// Cases: transmit, receive, forward, with -64 or -1420 behind them for one size only.
+    #[arg(
+        long = "case",
+        value_delimiter = ',',
+        default_value = "transmit,receive,forward"
+    )]
+    cases: Vec<String>,
+}
+
+/// One row: what is measured, and what it gave so far.
+struct Measured {
+    case: String,
+    implementation: &'static str,
+    subject: Subject,
+    /// Packets per second.
+    runs: Vec<f64>,
+}
+
+/// Runs the suite.
+///
+/// # Errors
+/// A device or socket cannot be made, nothing arrives, or a frame is unaccounted for.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    ensure!(
+        arguments.runs > 0 && arguments.seconds > 0,
+        "nothing to run"
+    );
+    registry::reap()?;
+    let mut all = Vec::new();
+    for (case, beside, size) in chosen(&arguments.cases)? {
+        let name = format!("{case}-{size}");
+        for implementation in [OURS, beside] {
+            let subject = subject(case, implementation, size)
+                .with_context(|| format!("{name}, {implementation}"))?;
+            all.push(Measured {
+                case: name.clone(),
+                implementation,
+                subject,
+                runs: Vec::new(),
+            });
+        }
+    }
+    let time = Duration::from_secs(arguments.seconds.into());
+    for run in 0..arguments.runs {
+        for measured in &mut all {
+            let rate = measured
+                .subject
+                .measure(time)
+                .with_context(|| format!("{}, {}", measured.case, measured.implementation))?;
+            measured.runs.push(rate);
+            println!(
+                "run {}/{} {:<13} {:<13} {:.3} Mpps",
+                run + 1,
+                arguments.runs,
+                measured.case,
+                measured.implementation,
+                rate / 1e6
+            );
+        }
+    }
+    for measured in &mut all {
+        measured
+            .subject
+            .audit()
+            .with_context(|| format!("{}, {}", measured.case, measured.implementation))?;
+    }
+    print_table(&all);
+    if let Some(file) = &arguments.json {
+        report(all)?.write(file)?;
+        println!("written to {}", file.display());
+    }
+    Ok(())
+}
+
+/// The cases that the options name: what, beside what, with frames of how many bytes.
+fn chosen(names: &[String]) -> Result<Vec<(&'static str, &'static str, usize)>> {
+    let mut chosen = Vec::new();
+    for name in names {
+        let before = chosen.len();
+        for (case, beside) in CASES {
+            for size in SIZES {
+                if name == case || *name == format!("{case}-{size}") {
+                    chosen.push((case, beside, size));
+                }
+            }
+        }
+        if chosen.len() == before {
+            bail!("no case {name}: there are transmit, receive, forward, each with -64 and -1420");
+        }
+    }
+    Ok(chosen)
+}
+
+fn subject(case: &str, implementation: &str, size: usize) -> Result<Subject> {
+    match (case, implementation) {
+        ("transmit", "packet-socket") => Subject::packet_socket(size),
+        ("receive", OURS) => Subject::receive(size),
+        ("forward", OURS) => Subject::forward(size),
+        // What transmits is the generator.
+        _ => Subject::transmit(size),
+    }
+}
+
+fn print_table(all: &[Measured]) {
+    println!(
+        "\n{:<13} {:<13} {:>8} {:>15} {:>8}",
+        "case", "impl", "Mpps", "(min–max)", "vs other"
+    );
+    for (at, measured) in all.iter().enumerate() {
+        let rate = median(&measured.runs);
+        let low = measured.runs.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = measured.runs.iter().copied().fold(0.0, f64::max);
+        // Each case is two rows, ours first.
+        let ratio = if measured.implementation == OURS {
+            format!("{:.2}", rate / median(&all[at + 1].runs))
+        } else {
+            String::new()
+        };
+        println!(
+            "{:<13} {:<13} {:>8.3} {:>15} {ratio:>8}",
+            measured.case,
+            measured.implementation,
+            rate / 1e6,
+            format!("{:.3}–{:.3}", low / 1e6, high / 1e6),
+        );
+    }
+}
+
+fn report(all: Vec<Measured>) -> Result<Report> {
+    let rows = all.into_iter().map(|measured| Row {
+        suite: "ring",
+        case: measured.case,
+        implementation: measured.implementation.to_owned(),
+        metric: "rate",
+        unit: "packet/s",
+        value: median(&measured.runs),
+        runs: measured.runs,
+    });
+    Ok(Report {
+        schema: 1,
+        host: Host::this()?,
+        versions: BTreeMap::from([(OURS.to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
+        rows: rows.collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_are_chosen_with_and_without_a_size() {
+        let chosen = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            chosen(&names)
+        };
+        let both = chosen(&["receive"]).unwrap();
+        assert_eq!(
+            both,
+            [("receive", "generator", 64), ("receive", "generator", 1420)]
+        );
+        let one = chosen(&["transmit-64"]).unwrap();
+        assert_eq!(one, [("transmit", "packet-socket", 64)]);
+        assert!(chosen(&["receive-65"]).is_err());
+    }
+}

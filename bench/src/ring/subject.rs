@@ -1,0 +1,144 @@
+//! What is measured, put together of a source and an end.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, ensure};
+use ringtun_lab::PacketSocket;
+
+use super::ends::{Forwarder, Receiver, Sink};
+use super::line::Line;
+use super::source::{BATCH, RingSource, Source};
+
+/// How long a run goes on before it is measured.
+const WARM_UP: Duration = Duration::from_millis(200);
+
+/// A source, and what its frames arrive at.
+pub struct Subject {
+    source: Source,
+    end: End,
+    /// Held: dropping a link removes its namespaces.
+    _lines: Vec<Line>,
+}
+
+enum End {
+    Sink(Sink),
+    Receiver(Box<Receiver>, AtomicU64),
+    Forwarder(Box<Forwarder>, Sink),
+}
+
+impl Subject {
+    /// AF_XDP into a sink.
+    pub fn transmit(size: usize) -> Result<Subject> {
+        let line = Line::new()?;
+        Ok(Subject {
+            end: End::Sink(Sink::new(&line)?),
+            source: Source::Ring(RingSource::new(&line, size)?),
+            _lines: vec![line],
+        })
+    }
+
+    /// A packet socket and `sendmmsg` into a sink.
+    pub fn packet_socket(size: usize) -> Result<Subject> {
+        let line = Line::new()?;
+        let near = line.near();
+        let socket = near.ns.within(|| Ok(PacketSocket::open(&near.device)?))?;
+        Ok(Subject {
+            end: End::Sink(Sink::new(&line)?),
+            source: Source::Packet(socket, vec![line.frame(size)?; BATCH]),
+            _lines: vec![line],
+        })
+    }
+
+    /// AF_XDP into AF_XDP.
+    pub fn receive(size: usize) -> Result<Subject> {
+        let line = Line::new()?;
+        Ok(Subject {
+            end: End::Receiver(Receiver::new(&line)?, AtomicU64::new(0)),
+            source: Source::Ring(RingSource::new(&line, size)?),
+            _lines: vec![line],
+        })
+    }
+
+    /// AF_XDP into AF_XDP, out of it again, and into a sink.
+    pub fn forward(size: usize) -> Result<Subject> {
+        let first = Line::new()?;
+        let second = first.after()?;
+        let forwarder = Forwarder::new(&first, &second)?;
+        Ok(Subject {
+            end: End::Forwarder(forwarder, Sink::new(&second)?),
+            source: Source::Ring(RingSource::new(&first, size)?),
+            _lines: vec![first, second],
+        })
+    }
+
+    /// Packets per second that arrive, over `time`.
+    pub fn measure(&mut self, time: Duration) -> Result<f64> {
+        let Self { source, end, .. } = self;
+        let stop = AtomicBool::new(false);
+        let repeat = |turn: &mut dyn FnMut() -> Result<()>| {
+            let mut result = Ok(());
+            while result.is_ok() && !stop.load(Relaxed) {
+                result = turn();
+            }
+            result
+        };
+        let rate = thread::scope(|scope| {
+            let sending = scope.spawn(|| repeat(&mut || source.turn()));
+            let (receiving, counter) = match end {
+                End::Sink(sink) => (None, Counter::Sink(sink)),
+                End::Forwarder(forwarder, sink) => (
+                    Some(scope.spawn(|| repeat(&mut || forwarder.turn()))),
+                    Counter::Sink(sink),
+                ),
+                End::Receiver(receiver, received) => {
+                    let received = &*received;
+                    (
+                        Some(scope.spawn(move || repeat(&mut || receiver.turn(received)))),
+                        Counter::Received(received),
+                    )
+                }
+            };
+            // The time is what is asked for here, not an event.
+            thread::sleep(WARM_UP);
+            let before = counter.read();
+            let begin = Instant::now();
+            thread::sleep(time);
+            let after = counter.read();
+            let seconds = begin.elapsed().as_secs_f64();
+            stop.store(true, Relaxed);
+            for thread in [Some(sending), receiving].into_iter().flatten() {
+                thread.join().map_err(|_| anyhow!("a thread panicked"))??;
+            }
+            Ok::<_, anyhow::Error>((after? - before?) as f64 / seconds)
+        })?;
+        ensure!(rate > 0.0, "nothing arrived");
+        Ok(rate)
+    }
+
+    /// Fails unless every frame of every socket is accounted for.
+    pub fn audit(&mut self) -> Result<()> {
+        self.source.audit()?;
+        match &mut self.end {
+            End::Sink(_) => Ok(()),
+            End::Receiver(receiver, _) => receiver.audit(),
+            End::Forwarder(forwarder, _) => forwarder.audit(),
+        }
+    }
+}
+
+/// Where the frames that have arrived are counted.
+enum Counter<'a> {
+    Sink(&'a Sink),
+    Received(&'a AtomicU64),
+}
+
+impl Counter<'_> {
+    fn read(&self) -> Result<u64> {
+        match self {
+            Counter::Sink(sink) => sink.arrived(),
+            Counter::Received(count) => Ok(count.load(Relaxed)),
+        }
+    }
+}
