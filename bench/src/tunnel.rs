@@ -187,10 +187,10 @@ impl Subject {
             "iperf3",
             ["-s", "--forceflush", "-p", &IPERF_PORT.to_string()],
         )?;
-        server.wait_line(Duration::from_secs(10), |line| {
+        server.wait_line(Duration::from_secs(60), |line| {
             line.contains("Server listening")
         })?;
-        ping::until_answered(&pair.ends[0].ns, to.parse()?, Duration::from_secs(20))?;
+        ping::until_answered(&pair.ends[0].ns, to.parse()?, Duration::from_secs(60))?;
         Ok(Subject {
             name: name.to_owned(),
             version,

@@ -15,7 +15,8 @@ use ringtun_lab::peers::local::Device;
 use ringtun_lab::tunnel::Options;
 use ringtun_lab::{NetNs, Tunnel, names, wait};
 
-const SOON: Duration = Duration::from_secs(10);
+/// How long to wait for what must come, on a machine whose processors are taken.
+const SOON: Duration = Duration::from_secs(60);
 
 /// A public key that nobody has: any bytes but the low-order points will do.
 fn public_key(number: u32) -> [u8; 32] {
@@ -170,6 +171,10 @@ impl Drop for Stop<'_> {
 #[test]
 fn a_thousand_peers_come_and_go_and_another_peer_loses_no_packet() {
     const CYCLES: u32 = 1_000;
+    /// Packets during the cycles, or there was no traffic to speak of.
+    const LEAST: u32 = 200;
+    /// Packets on the way at a time: no buffer overflows, whoever is kept from its work.
+    const ON_THE_WAY: u32 = 64;
     let ringtun = e2e::ringtun();
     let tunnel = Tunnel::new([&ringtun, &ringtun], &Options::default()).unwrap();
     tunnel.reach(0, false, SOON).unwrap();
@@ -178,21 +183,23 @@ fn a_thousand_peers_come_and_go_and_another_peer_loses_no_packet() {
         tunnel.ns(at).udp(address).unwrap()
     };
     let (from, to) = (bind(0), bind(1));
-    to.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let (stop, sent) = (AtomicBool::new(false), AtomicU32::new(0));
+    to.set_read_timeout(Some(SOON)).unwrap();
+    let (stop, sent, arrived) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
     let received = std::thread::scope(|scope| {
         // Also when an assertion fails: the sender must end, or nothing does.
         let stopping = Stop(&stop);
         scope.spawn(|| {
-            // A thousand a second: no buffer on the way overflows by the rate alone.
-            let (start, target) = (Instant::now(), (Tunnel::inside_v4(1), 7000));
+            // At most a thousand a second.
+            let target = (Tunnel::inside_v4(1), 7000);
             while !stop.load(Ordering::Relaxed) {
-                let number = sent.fetch_add(1, Ordering::Relaxed);
-                let mut datagram = [0; 200];
-                datagram[..4].copy_from_slice(&number.to_be_bytes());
-                from.send_to(&datagram, target).unwrap();
-                let due = Duration::from_millis(u64::from(number) + 1);
-                std::thread::sleep(due.saturating_sub(start.elapsed()));
+                let number = sent.load(Ordering::Relaxed);
+                if number - arrived.load(Ordering::Relaxed) < ON_THE_WAY {
+                    let mut datagram = [0; 200];
+                    datagram[..4].copy_from_slice(&number.to_be_bytes());
+                    from.send_to(&datagram, target).unwrap();
+                    sent.store(number + 1, Ordering::Relaxed);
+                }
+                std::thread::sleep(Duration::from_millis(1));
             }
             from.send_to(b"end", target).unwrap();
         });
@@ -200,11 +207,18 @@ fn a_thousand_peers_come_and_go_and_another_peer_loses_no_packet() {
             let (mut seen, mut datagram) = (std::collections::BTreeSet::new(), [0; 2000]);
             while to.recv(&mut datagram).unwrap() == 200 {
                 seen.insert(u32::from_be_bytes(datagram[..4].try_into().unwrap()));
+                arrived.store(seen.len() as u32, Ordering::Relaxed);
             }
             seen
         });
         let mut streams = [0, 1].map(|at| connect(&tunnel.devices[at].name));
-        for number in 0..CYCLES {
+        let (begin, mut number) = (Instant::now(), 0);
+        while number < CYCLES || sent.load(Ordering::Relaxed) < LEAST {
+            assert!(
+                begin.elapsed() < SOON,
+                "{sent:?} packets, {arrived:?} arrived"
+            );
+            number += 1;
             let key = hex(&public_key(number));
             let add = format!(
                 "set=1\npublic_key={}\nendpoint=192.0.2.1:9\nallowed_ip=10.99.0.0/16\nallowed_ip=10.78.0.0/24\n\n",
@@ -220,7 +234,6 @@ fn a_thousand_peers_come_and_go_and_another_peer_loses_no_packet() {
         receiver.join().unwrap()
     });
     let sent = sent.load(Ordering::Relaxed);
-    assert!(sent > 100, "only {sent} packets during the cycles");
     let lost: Vec<u32> = (0..sent)
         .filter(|number| !received.contains(number))
         .collect();

@@ -6,12 +6,12 @@ use netlink::{addr, index, inside, ip};
 use ringtun::net::netlink::{NetEvent, NetEvents, RouteTo, Routes, TunEvent, TunWatch};
 use ringtun::net::tun::{self, Tun};
 use ringtun::net::udp::Source;
-use ringtun_lab::link::veth;
+use ringtun_lab::link::{addressed, veth};
 use ringtun_lab::{NetNs, names};
 use std::time::Duration;
 
-/// How long to wait for what must come.
-const SOON: Duration = Duration::from_secs(5);
+/// How long to wait for what must come, on a machine whose processors are taken.
+const SOON: Duration = Duration::from_secs(60);
 
 async fn soon<T>(what: &str, future: impl Future<Output = std::io::Result<T>>) -> T {
     tokio::time::timeout(SOON, future)
@@ -125,9 +125,10 @@ fn removed_addresses_and_changed_routes_are_told() {
     let device = names::unique("na");
     veth(&ns, &device, &other, "peer").expect("veth");
     ns.ip(&format!(
-        "address add 192.0.2.1/24 dev {device}\naddress add 2001:db8::1/64 dev {device}\n"
+        "address add 192.0.2.1/24 dev {device}\naddress add 2001:db8::1/64 dev {device} nodad\n"
     ))
     .expect("addresses");
+    addressed(&ns, &device).expect("what follows the addresses is over");
     let ifindex = index(&ns, &device);
     inside(&ns, async || {
         let mut events = NetEvents::open().expect("netlink");
@@ -170,9 +171,10 @@ fn routes_are_looked_up_with_mark_and_source() {
     for (device, net) in devices.iter().zip(["0", "1"]) {
         veth(&ns, device, &other, &format!("peer{net}")).expect("veth");
         ns.ip(&format!(
-            "address add 10.9.{net}.1/24 dev {device}\naddress add fd09:{net}::1/64 dev {device}\n"
+            "address add 10.9.{net}.1/24 dev {device}\naddress add fd09:{net}::1/64 dev {device} nodad\n"
         ))
         .expect("addresses");
+        addressed(&ns, device).expect("addresses that are sources");
     }
     let indices = devices.each_ref().map(|device| index(&ns, device));
     for line in [

@@ -8,6 +8,8 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 const BOTH: [bool; 2] = [false, true];
+/// How long to wait for what must come, on a machine whose processors are taken.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sockets at both ends of a link, and their namespaces.
 struct Wire {
@@ -52,7 +54,7 @@ fn receive(socket: &UdpSocket, count: usize) -> Vec<(Vec<u8>, Received)> {
     let mut buffers = vec![vec![0; 65_536]; 8];
     let mut packets = Vec::new();
     while packets.len() < count {
-        wait::ready(&[socket.as_fd()], Duration::from_secs(5))
+        wait::ready(&[socket.as_fd()], PATIENCE)
             .unwrap_or_else(|error| panic!("{} of {count} packets: {error}", packets.len()));
         let got = socket
             .recv_batch(&mut batch, &mut buffers)

@@ -1,12 +1,17 @@
 //! veth pairs, and two ends with a hop in the middle.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 
-use crate::{NetNs, names};
+use crate::{NetNs, names, wait};
 
-/// Joins two namespaces by a veth pair; both ends are up.
+/// How long the kernel may take to finish what it said was done.
+const SETTLING: Duration = Duration::from_secs(60);
+
+/// Joins two namespaces by a veth pair; both ends are up and carry packets.
 ///
 /// # Errors
 /// A name is taken or too long.
@@ -33,7 +38,46 @@ pub fn veth_with_queues(
          link set {a_device} up\n",
         peer.display()
     ))?;
-    b.ip(&format!("link set {b_device} up\n"))
+    b.ip(&format!("link set {b_device} up\n"))?;
+    running(a, a_device)?;
+    running(b, b_device)
+}
+
+/// Waits until `device`, which was set up, has its carrier: the kernel tells of it afterwards, from
+/// a queue of work that can be late, and drops what is sent before.
+///
+/// # Errors
+/// There is no such device, or nothing at its other end.
+pub fn running(ns: &NetNs, device: &str) -> Result<()> {
+    wait::until(&format!("carrier of {device}"), SETTLING, || {
+        let json = ns.run("ip", ["-j", "link", "show", "dev", device])?;
+        let links: Value = serde_json::from_str(&json)?;
+        Ok((links[0]["operstate"] == "UP").then_some(()))
+    })
+}
+
+/// Waits until the IPv6 addresses of `device`, its link-local one among them, receive packets: the
+/// kernel takes them into its table of local routes from a queue of work, also without duplicate
+/// address detection.
+///
+/// # Errors
+/// There is no such device, or it has no carrier.
+pub fn addressed(ns: &NetNs, device: &str) -> Result<()> {
+    wait::until(&format!("addresses of {device}"), SETTLING, || {
+        let json = ns.run("ip", ["-j", "-6", "addr", "show", "dev", device])?;
+        let links: Value = serde_json::from_str(&json)?;
+        let table = ["-6", "route", "show", "table", "local", "dev", device];
+        let routes = ns.run("ip", table)?;
+        let local = |address: &str| {
+            let mut lines = routes.lines();
+            lines.any(|line| line.split(' ').nth(1) == Some(address))
+        };
+        let addresses = links[0]["addr_info"].as_array().into_iter().flatten();
+        let addresses: Vec<&str> = addresses.filter_map(|a| a["local"].as_str()).collect();
+        let complete = addresses.iter().any(|address| address.starts_with("fe80:"))
+            && addresses.iter().all(|address| local(address));
+        Ok(complete.then_some(()))
+    })
 }
 
 /// What is between the two ends of a [`Pair`].
@@ -147,6 +191,12 @@ impl Pair {
                 end.ns.ip(&format!(
                     "route add default via 10.77.{net}.1\nroute add default via fd77:{net:x}::1\n"
                 ))?;
+            }
+            addressed(&end.ns, &end.device)?;
+        }
+        if let Some(hop) = pair.middle.as_ref().filter(|_| routed) {
+            for device in &hop.devices {
+                addressed(&hop.ns, device)?;
             }
         }
         Ok(pair)

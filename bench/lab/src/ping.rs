@@ -93,7 +93,7 @@ pub fn expect_all(ns: &NetNs, to: IpAddr, count: u32) -> Result<Report> {
         to,
         count,
         Duration::from_millis(100),
-        Duration::from_secs(5),
+        Duration::from_secs(30),
     )?;
     ensure!(
         report.received == report.sent && report.sent == count,

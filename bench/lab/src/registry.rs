@@ -15,6 +15,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -248,9 +250,7 @@ pub fn reap() -> Result<usize> {
 /// Ends what `owner` left running in the namespace, then takes the name away.
 fn remove_netns(name: &str, owner: &str) -> io::Result<()> {
     let path = Path::new(NETNS_DIRECTORY).join(name);
-    for pid in processes_of(&path, owner) {
-        let _ = sys::kill(pid, libc::SIGKILL);
-    }
+    end_processes(&path, owner);
     match sys::unmount(&path) {
         // Not a mount: the run died between making the file and binding the namespace to it.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
@@ -259,30 +259,63 @@ fn remove_netns(name: &str, owner: &str) -> io::Result<()> {
     fs::remove_file(&path)
 }
 
-/// Processes in the namespace at `path` that `owner` started, its own threads excepted.
-fn processes_of(path: &Path, owner: &str) -> Vec<u32> {
+/// How long to look for processes that are still there, or cannot be told yet.
+const ENDING: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Kills what `owner` started in the namespace at `path`, until nothing of it is left: one process
+/// may be starting another meanwhile.
+fn end_processes(path: &Path, owner: &str) {
+    let begin = Instant::now();
+    loop {
+        let (ours, unclear) = processes_of(path, owner);
+        for pid in &ours {
+            let _ = sys::kill(*pid, libc::SIGKILL);
+        }
+        // What has no environment may have been started so; what is executing gets one soon.
+        let patience = match (ours.is_empty(), unclear) {
+            (true, false) => return,
+            (true, true) => ENDING / 10,
+            (false, _) => ENDING,
+        };
+        if begin.elapsed() > patience {
+            return;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Processes in the namespace at `path` that `owner` started, this one excepted, and whether
+/// there are others that have no environment: the kernel exchanges it while a program is executed.
+fn processes_of(path: &Path, owner: &str) -> (HashSet<u32>, bool) {
     use std::os::unix::fs::MetadataExt;
+    let (mut found, mut unclear) = (HashSet::new(), false);
     let Ok(ns) = fs::metadata(path) else {
-        return Vec::new();
+        return (found, unclear);
     };
     let marker = format!("{OWNER_VARIABLE}={owner}");
-    let mut found = HashSet::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|s| s.parse().ok()) else {
             continue;
         };
+        // A zombie is in no namespace any more.
         let Ok(its) = fs::metadata(entry.path().join("ns/net")) else {
             continue;
         };
+        if its.ino() != ns.ino() || its.dev() != ns.dev() || pid == std::process::id() {
+            continue;
+        }
         let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
         let marked = environment
             .split(|byte| *byte == 0)
             .any(|variable| variable == marker.as_bytes());
-        if its.ino() == ns.ino() && its.dev() == ns.dev() && marked && pid != std::process::id() {
+        if marked {
             found.insert(pid);
+        } else if environment.is_empty() {
+            unclear = true;
         }
     }
-    found.into_iter().collect()
+    (found, unclear)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::NetNs;
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Samples as they were read.
 #[derive(Clone, Debug, Default, PartialEq)]

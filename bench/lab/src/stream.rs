@@ -289,7 +289,7 @@ mod tests {
                 let stream = TcpStream::connect(address)?;
                 send(&stream, &send_plan)
             });
-            let (stream, _) = accept(&listener, Duration::from_secs(5))?;
+            let (stream, _) = accept(&listener, Duration::from_secs(60))?;
             receive(&stream, &receive_plan)
         })
     }
@@ -343,12 +343,10 @@ mod tests {
     #[test]
     fn a_pace_is_kept() {
         let plan = Plan::paced(200_000, Duration::from_millis(500));
+        let begin = Instant::now();
         let report = over_loopback(plan, plan).unwrap();
         assert_eq!(report.bytes, 100_000);
-        assert!(
-            report.time >= Duration::from_millis(400),
-            "{:?}",
-            report.time
-        );
+        // The last piece is due then. When the first is read is not the sender's to say.
+        assert!(begin.elapsed() >= Duration::from_millis(450));
     }
 }

@@ -9,7 +9,7 @@ use crate::keys::Keys;
 use crate::link::{End, Middle};
 use crate::peers::Prepared;
 use crate::peers::local::Device;
-use crate::{NetNs, Pair, names, ping};
+use crate::{NetNs, Pair, link, names, ping};
 
 /// MTU inside: what a tunnel over 1500 bytes and IPv6 has room for.
 pub const MTU: u32 = 1420;
@@ -85,6 +85,7 @@ impl Tunnel {
                 ),
             )?;
             tunnel.up(&tunnel.pair.ends[at].ns, at)?;
+            link::addressed(&tunnel.pair.ends[at].ns, &tunnel.devices[at].name)?;
         }
         Ok(tunnel)
     }

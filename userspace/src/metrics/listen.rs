@@ -102,7 +102,7 @@ mod tests {
             error.contains(&address.to_string()) && error.contains("--metrics"),
             "{error}"
         );
-        let next = first_free(port..port + 50).unwrap();
+        let next = first_free(port..port.saturating_add(50)).unwrap();
         assert_ne!(next.local_addr().unwrap().port(), port);
         assert!(first_free(port..port + 1).is_err());
         assert!(MetricsListen::Off.bind().unwrap().is_none());

@@ -85,7 +85,9 @@ fn a_port_that_was_taken_when_the_device_came_up_can_be_set_again() {
     })
     .unwrap();
     drop(taken);
-    set().unwrap();
+    // A process that another test starts at this moment has the socket too, until
+    // it executes its program.
+    wait::until("the port to be free", SOON, || Ok(set().ok())).unwrap();
     let sockets = machine.ns.run("ss", ["-Huan", "sport = :40010"]).unwrap();
     assert!(!sockets.is_empty(), "the port is bound");
     terminate(pid);

@@ -3,6 +3,7 @@
 
 use ringtun::datapath::offload::{Coalescer, Segmenter};
 use ringtun::net::tun::{READ_MAX, Tun, TunQueue};
+use ringtun_lab::link::addressed;
 use ringtun_lab::{NetNs, names, wait};
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::AsFd;
@@ -45,9 +46,10 @@ impl End {
         tun.set_mtu(MTU).expect("MTU");
         tun.set_up(true).expect("up");
         ns.ip(&format!(
-            "address add 10.66.0.{number}/24 dev {name}\naddress add fd66::{number}/64 dev {name}\n"
+            "address add 10.66.0.{number}/24 dev {name}\naddress add fd66::{number}/64 dev {name} nodad\n"
         ))
         .expect("addresses");
+        addressed(&ns, &name).expect("addresses that receive");
         Self { ns, tun }
     }
 }

@@ -1,13 +1,12 @@
 //! Frames with these headers, sent as they are, reach a UDP socket.
 
 use crate::netlink::inside;
-use crate::support::{Host, PEER_PORT, PORT, flow, resolved};
+use crate::support::{Host, PATIENCE, PEER_PORT, PORT, flow, resolved};
 use ringtun::net::checksum;
 use ringtun::net::hops::Hops;
 use ringtun::net::outer::{Checksum, HEADERS_MAX, Hop, Identifications, Outer, Template};
 use ringtun_lab::PacketSocket;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 /// Bytes of the longest payload: MTU 9000 less IPv6 and UDP.
 const LONGEST: usize = 9000 - 48;
@@ -46,9 +45,7 @@ fn a_socket_at_the_far_end_receives_the_payload_of_either_family() {
     for (to, source) in [("10.0.1.2", "10.0.1.1"), ("fd00:1::2", "fd00:1::1")] {
         let flow = flow(to);
         let socket = wire.far.udp(flow.to).expect("socket");
-        socket
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .expect("timeout");
+        socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
         let from = SocketAddr::new(source.parse().expect("address"), PORT);
         let hop: Hop = inside(&host.ns, async || {
             let hops = Hops::open().expect("netlink");

@@ -1,22 +1,16 @@
 //! Many endpoints, and many changes.
 
 use crate::netlink::{inside, ip};
-use crate::support::{Host, first, flow, mac, told};
+use crate::support::{Host, PATIENCE, first, flow, mac, told};
 use ringtun::net::hops::{Hops, NoHop};
 use ringtun::net::outer::{Flow, Hop};
 use ringtun_lab::NetNs;
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 const ENDPOINTS: u16 = 2000;
 
 /// What was told, until there is something of every flow that `expected` holds for.
-async fn all(
-    hops: &Hops,
-    flows: &HashSet<Flow>,
-    within: Duration,
-    expected: impl Fn(&Result<Hop, NoHop>) -> bool,
-) {
+async fn all(hops: &Hops, flows: &HashSet<Flow>, expected: impl Fn(&Result<Hop, NoHop>) -> bool) {
     let mut left: HashMap<Flow, ()> = flows.iter().map(|flow| (*flow, ())).collect();
     let wait = async {
         while !left.is_empty() {
@@ -27,7 +21,7 @@ async fn all(
             }
         }
     };
-    let ended = tokio::time::timeout(within, wait).await;
+    let ended = tokio::time::timeout(PATIENCE, wait).await;
     assert!(ended.is_ok(), "{} of {} are left", left.len(), flows.len());
 }
 
@@ -51,7 +45,6 @@ fn two_thousand_endpoints_behind_a_gateway_follow_it() {
         for flow in &flows {
             assert_eq!(hops.wanted(flow), Err(NoHop::Pending));
         }
-        // Bounds that a loaded machine keeps; the work is one question each.
         let is = |expected: Hop| {
             move |hop: &Result<Hop, NoHop>| {
                 hop.as_ref().is_ok_and(|hop| {
@@ -61,7 +54,7 @@ fn two_thousand_endpoints_behind_a_gateway_follow_it() {
         };
         let some = *flows.iter().next().expect("many");
         let hop = wire.hop("10.0.1.1", some.to);
-        all(&hops, &flows, Duration::from_secs(20), is(hop)).await;
+        all(&hops, &flows, is(hop)).await;
 
         // One event, no question.
         ip(&host.ns, &neighbour(mac(44)));
@@ -69,7 +62,7 @@ fn two_thousand_endpoints_behind_a_gateway_follow_it() {
             next_hop_mac: mac(44),
             ..hop
         };
-        all(&hops, &flows, Duration::from_secs(5), is(moved)).await;
+        all(&hops, &flows, is(moved)).await;
 
         // A thousand changes of routes at once are few rounds.
         let mut lines: String = (0..1000)
@@ -78,7 +71,7 @@ fn two_thousand_endpoints_behind_a_gateway_follow_it() {
         lines.push_str("route replace default via 10.0.1.2 mtu 1333\n");
         host.ns.ip(&lines).expect("routes");
         let lower = Hop { mtu: 1333, ..moved };
-        all(&hops, &flows, Duration::from_secs(20), is(lower)).await;
+        all(&hops, &flows, is(lower)).await;
     });
 }
 

@@ -1,7 +1,7 @@
 //! What goes by the socket, and why.
 
 use crate::netlink::{addr, inside, ip};
-use crate::support::{Host, first, flow, told};
+use crate::support::{Host, first, flow, told, until};
 use ringtun::net::hops::{Hops, NoHop};
 use ringtun_lab::names;
 use std::net::{IpAddr, SocketAddr};
@@ -82,6 +82,7 @@ fn a_bridge_is_told_as_what_it_is_and_its_end_too() {
         }
         ip(&host.ns, &format!("link delete {bridge}"));
         let to = flow("10.0.5.2");
-        assert_eq!(told(&hops, &to).await, Err(NoHop::NoRoute(to.to.ip())));
+        // The link goes down, then its routes go, then it goes.
+        until(&hops, &to, &Err(NoHop::NoRoute(to.to.ip()))).await;
     });
 }

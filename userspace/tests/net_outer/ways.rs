@@ -6,6 +6,7 @@ use ringtun::net::hops::{Hops, NoHop};
 use ringtun::net::outer::{Addresses, Hop};
 use ringtun::net::tun::Tun;
 use ringtun::net::udp::Source;
+use ringtun_lab::link::addressed;
 use ringtun_lab::names;
 
 #[test]
@@ -184,6 +185,7 @@ fn a_pinned_source_is_kept_and_one_that_is_not_ours_is_told() {
     ] {
         ip(&host.ns, &line);
     }
+    addressed(&host.ns, &wire.device).expect("addresses that are ours");
     inside(&host.ns, async || {
         let hops = Hops::open().expect("netlink");
         for (to, ours, not_ours) in [
@@ -270,6 +272,8 @@ fn a_link_local_endpoint_is_reached_by_its_scope() {
             &host.ns,
             &format!("address add fe80::11/64 dev {} nodad", wire.device),
         );
+        addressed(&wire.far, &wire.far_device).expect("addresses that answer");
+        addressed(&host.ns, &wire.device).expect("addresses that are ours");
     }
     inside(&host.ns, async || {
         let hops = Hops::open().expect("netlink");
@@ -323,7 +327,7 @@ fn a_stale_neighbour_in_use_is_asked_for_although_no_socket_sends() {
             // Nobody answers for the old address: the kernel sees it, forgets
             // it, and the next packet by the socket finds the new one.
             let answer = loop {
-                let next = tokio::time::timeout(crate::support::SOON * 10, hops.changed());
+                let next = tokio::time::timeout(crate::support::PATIENCE, hops.changed());
                 next.await.expect("the kernel asks").expect("netlink");
                 match hops.get(&flow).expect("kept") {
                     Ok(hop) if hop.next_hop_mac == old => {}

@@ -9,7 +9,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for what must come, on a machine whose processors are taken.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const PORT: u16 = 7000;
 
 /// One veth pair. The far end knows the near one's MAC address and the other way
@@ -50,6 +51,7 @@ impl Wire {
                  neigh replace fd78:{net:x}::{other} lladdr {mac} nud permanent dev {device}\n"
             ))
             .expect("addresses");
+            link::addressed(ns, device).expect("addresses that receive");
         }
         Self {
             near,

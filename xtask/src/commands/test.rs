@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(20 * 60);
 /// Names the program that end-to-end tests run: what users run, not a debug build.
 const BINARY_VARIABLE: &str = "RINGTUN_TEST_BINARY";
 /// How long the kernel may take to free what a dead process held.
-const SETTLING: Duration = Duration::from_secs(10);
+const SETTLING: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default, clap::Args)]
 pub struct Arguments {

@@ -16,6 +16,8 @@ mod packets;
 pub use packets::{Messages, Packets};
 
 const FILE: &str = "capture.pcap";
+/// For what `tcpdump` does on a machine whose processors are taken.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// EtherType for experiments on one network (IEEE 802): nobody answers it.
 const LOCAL_EXPERIMENT: u16 = 0x88b5;
 
@@ -33,7 +35,7 @@ impl Capture {
     /// Starts capturing whole packets on `device`; returns once packets are seen.
     ///
     /// # Errors
-    /// `tcpdump` cannot run, or does not start to listen within 10 s.
+    /// `tcpdump` cannot run, or does not start to listen within a minute.
     pub fn start(ns: &NetNs, device: &str) -> Result<Capture> {
         Capture::start_filtered(ns, device, "")
     }
@@ -59,9 +61,7 @@ impl Capture {
         let process = ns
             .spawn(command)
             .context("tcpdump (apt-get install tcpdump)")?;
-        process.wait_line(Duration::from_secs(10), |line| {
-            line.contains("listening on")
-        })?;
+        process.wait_line(PATIENCE, |line| line.contains("listening on"))?;
         let last = ns.within(|| {
             PacketSocket::open(device).with_context(|| format!("packet socket on {device}"))
         })?;
@@ -89,12 +89,12 @@ impl Capture {
         frame.resize(60, 0);
         self.last.send(&[&frame]).context("end mark")?;
         let mut tail = Tail::default();
-        wait::on_directory(self.directory.path(), Duration::from_secs(30), || {
+        wait::on_directory(self.directory.path(), PATIENCE, || {
             tail.holds(&file, &mark).then_some(())
         })
         .context("the end mark is not in the capture")?;
         self.process.signal(libc::SIGINT)?;
-        self.process.wait_exit(Duration::from_secs(30))?;
+        self.process.wait_exit(PATIENCE)?;
         let output = self.process.output();
         let dropped = output
             .lines()

@@ -16,8 +16,9 @@ use crate::peers::guest::Guest;
 use crate::stream::{self, Plan};
 use crate::{NetNs, Pair, names, wait};
 
-/// Longer than REKEY_AFTER_TIME (120 s), so that a rekey falls into the paced transfer.
-const PACED: Duration = Duration::from_secs(130);
+/// Longer than REKEY_AFTER_TIME (120 s) by a few retransmissions (5 s each), so that a rekey falls
+/// into the paced transfer.
+const PACED: Duration = Duration::from_secs(140);
 /// Two handshakes of a session that lives are further apart than this (seconds).
 const REKEY_LEAST: u64 = 60;
 const PACED_RATE: u64 = 64 * 1024;
@@ -180,7 +181,7 @@ fn echo(ns: &NetNs, far: &Place<'_>, address: SocketAddr, plan: &Plan) -> Result
                 "(nc -l -p {} -e cat > /tmp/{device}.nc 2>&1 &)",
                 address.port()
             ))?;
-            wait::until("the guest's echo service", Duration::from_secs(20), || {
+            wait::until("the guest's echo service", Duration::from_secs(60), || {
                 let port = format!(":{:04X} ", address.port());
                 let table = guest.run("cat /proc/net/tcp /proc/net/tcp6")?;
                 let mut lines = table.lines();

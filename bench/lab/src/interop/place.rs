@@ -84,8 +84,14 @@ impl<'a> Place<'a> {
 
     pub(super) fn addresses(&self, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<()> {
         let device = self.device();
+        // Or it is no source before the kernel's queue of work came to it. The guest's `ip` has no
+        // such word.
+        let nodad = match self {
+            Place::Local { .. } => " nodad",
+            Place::Guest { .. } => "",
+        };
         self.shell(&format!(
-            "ip addr add {v4}/24 dev {device} && ip -6 addr add {v6}/64 dev {device} && ip link set dev {device} mtu {MTU} && ip link set dev {device} up"
+            "ip addr add {v4}/24 dev {device} && ip -6 addr add {v6}/64 dev {device}{nodad} && ip link set dev {device} mtu {MTU} && ip link set dev {device} up"
         ))
         .map(drop)
     }
@@ -112,7 +118,7 @@ impl<'a> Place<'a> {
     pub(super) fn reach(&self, address: IpAddr) -> Result<()> {
         match self {
             Place::Local { ns, .. } => {
-                ping::until_answered(ns, address, Duration::from_secs(20)).map(drop)
+                ping::until_answered(ns, address, Duration::from_secs(60)).map(drop)
             }
             Place::Guest { guest, .. } => {
                 guest.run(&format!("ping -c 3 -W 10 {address}")).map(drop)

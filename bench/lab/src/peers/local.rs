@@ -10,7 +10,7 @@ use crate::registry::FileGuard;
 use crate::{NetNs, Process, registry, wait};
 
 /// How long a device may take to appear.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// A WireGuard device of a program in user space.
 #[derive(Debug)]

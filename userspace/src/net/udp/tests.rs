@@ -14,7 +14,7 @@ fn pair() -> UdpSockets {
 }
 
 fn wait_for_one(socket: &UdpSocket) {
-    wait::ready(&[socket.as_fd()], Duration::from_secs(5)).expect("a packet");
+    wait::ready(&[socket.as_fd()], Duration::from_secs(60)).expect("a packet");
 }
 
 /// Receives until `count` packets came, and gives them with what is known of each.

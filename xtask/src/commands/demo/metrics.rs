@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reads the metrics at `address` in the namespace.
 pub fn read(ns: &NetNs, address: SocketAddr) -> Result<String> {

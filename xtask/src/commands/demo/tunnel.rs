@@ -13,7 +13,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 /// How long a handshake and the first echo may take.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const OUTER_MTU: u32 = 1500;
 const PORT: u16 = 51820;
 
