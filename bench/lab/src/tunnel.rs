@@ -35,6 +35,10 @@ pub struct Options<'a> {
     pub middle: Middle,
     /// IPv6 outside.
     pub v6: bool,
+    /// MTU of the links outside; inside it is [`MTU`] or what fits these.
+    pub outer_mtu: u32,
+    /// Queues of the ends' network cards.
+    pub queues: u32,
     /// More arguments for each program.
     pub arguments: &'a [&'a str],
 }
@@ -44,6 +48,8 @@ impl Default for Options<'_> {
         Options {
             middle: Middle::None,
             v6: false,
+            outer_mtu: 1500,
+            queues: 1,
             arguments: &[],
         }
     }
@@ -58,7 +64,7 @@ impl Tunnel {
     /// # Errors
     /// A program does not start or refuses its configuration.
     pub fn new(peers: [&Prepared; 2], options: &Options<'_>) -> Result<Tunnel> {
-        let pair = Pair::new(options.middle, 1500)?;
+        let pair = Pair::with_queues(options.middle, options.outer_mtu, options.queues)?;
         let [a, b] = &pair.ends;
         let names = [names::unique("w"), names::unique("w")];
         let start = |peer: &Prepared, end: &End, name: &str| {
