@@ -28,7 +28,7 @@ pub struct Sample {
     /// Packets per second that arrived.
     pub rate: f64,
     /// Nanoseconds of the thread that is measured, per packet: of the one that receives or
-    /// forwards, or else of the one that sends.
+    /// forwards, turns that find nothing and waking up included, or else of the one that sends.
     pub cost: f64,
 }
 
