@@ -1,0 +1,3 @@
+//! `ringtun capture NAME`: both sides of a tunnel in one file.
+
+pub mod pcapng;
