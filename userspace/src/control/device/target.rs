@@ -59,6 +59,7 @@ impl UapiTarget for Device {
             return Err(Errno::NOT_SUPPORTED);
         }
         self.nics.set_mode(&self.tunnel, mode);
+        self.want_exits();
         Ok(())
     }
 

@@ -486,12 +486,7 @@ impl Nics {
 
     /// Lets go of the cards that no device may use any more.
     async fn detach_unused(&self) {
-        let unused: Vec<u32> = {
-            let state = self.state.borrow();
-            let used = |card: &Card| state.members.iter().any(|m| m.port != 0 && m.uses(card));
-            let unused = state.attached().filter(|card| !used(card));
-            unused.map(Card::ifindex).collect()
-        };
+        let unused: Vec<u32> = self.state.borrow().unused().map(Card::ifindex).collect();
         for index in unused {
             self.detach(index).await;
         }
@@ -513,6 +508,7 @@ impl Nics {
             let Some(Entry::Attached(card)) = state.cards.remove(&index) else {
                 return;
             };
+            state.busy = true;
             (card, state.program.take())
         };
         // Before the rings close: what is sent from now on goes by the socket.
@@ -523,6 +519,7 @@ impl Nics {
             state.program = Some(program);
             state.sync();
         }
+        self.state.borrow_mut().busy = false;
     }
 }
 
@@ -538,6 +535,12 @@ impl State {
             Entry::Attached(card) => Some(&**card),
             Entry::Refused { .. } => None,
         })
+    }
+
+    /// Cards that no device may use any more.
+    fn unused(&self) -> impl Iterator<Item = &Card> {
+        self.attached()
+            .filter(|card| !self.members.iter().any(|m| m.port != 0 && m.uses(card)))
     }
 
     fn forget_refusal(&mut self, index: u32) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Nics};
+use super::{Entry, Nics, State};
 use crate::bpf::Counts;
 use crate::control::options::IoMode;
 use crate::datapath::port::Tunnel;
@@ -67,6 +67,7 @@ impl Nics {
                 .attached()
                 .filter(move |card| of.is_some_and(|m| m.uses(card)))
         };
+        let pending = state.busy || !state.wanted.is_empty() || state.unused().next().is_some();
         if used().next().is_some() {
             let names: Vec<String> = used()
                 .map(|card| {
@@ -99,7 +100,7 @@ impl Nics {
                 io: "xdp",
                 reason: names.join("; "),
                 asked: mode.label(),
-                pending: false,
+                pending,
                 waits: false,
                 by_socket: by_socket.take(BY_SOCKET_MAX).collect(),
                 cards,
@@ -115,13 +116,7 @@ impl Nics {
             })
             .collect();
         let wants = mode != IoMode::Udp && state.broken.is_none();
-        let pending = wants
-            && (state.busy
-                || !state.wanted.is_empty()
-                || state.flows.all().iter().any(|flow| {
-                    let answer = self.hops.get(flow);
-                    matches!(answer, Some(Err(NoHop::Pending | NoHop::Unresolved { .. })))
-                }));
+        let pending = pending || (wants && self.asks_for_hops(&state));
         let waits = wants && refusals.is_empty();
         let reason = if mode == IoMode::Udp {
             "asked for".to_owned()
@@ -143,6 +138,14 @@ impl Nics {
             cards,
             by_socket: Vec::new(),
         }
+    }
+
+    /// Whether the way to some peer is still being looked up.
+    fn asks_for_hops(&self, state: &State) -> bool {
+        state.flows.all().iter().any(|flow| {
+            let answer = self.hops.get(flow);
+            matches!(answer, Some(Err(NoHop::Pending | NoHop::Unresolved { .. })))
+        })
     }
 
     /// The cards that carry the program.
