@@ -253,7 +253,7 @@ impl Runs {
                         run,
                         tunnel: Arc::clone(out.tunnel),
                     };
-                    if let Err(back) = to.push(relayed) {
+                    if let Some(back) = to.push(relayed) {
                         self.0.push_front(back.run);
                         stats.backpressure.add(1);
                         return Blocked::Ring;

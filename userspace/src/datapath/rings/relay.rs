@@ -83,16 +83,16 @@ impl RelayInbox {
         })
     }
 
-    /// Leaves a run.
-    ///
-    /// # Errors
-    /// The run, when as many wait as may.
-    pub fn push(&self, relayed: Relayed) -> Result<(), Relayed> {
-        self.runs.push(relayed)?;
+    /// Leaves a run; gives it back when as many wait as may.
+    #[must_use = "a run that came back is still to be sent"]
+    pub fn push(&self, relayed: Relayed) -> Option<Relayed> {
+        if let Err(back) = self.runs.push(relayed) {
+            return Some(back);
+        }
         if let Err(error) = self.bell.ring() {
             tracing::error!(%error, "cannot wake a worker");
         }
-        Ok(())
+        None
     }
 
     /// The oldest run.
