@@ -124,6 +124,8 @@ impl Nics {
             why.clone()
         } else if member.is_none_or(|m| m.port == 0) {
             "the device is down".to_owned()
+        } else if pending {
+            "a network card is being looked at".to_owned()
         } else if !refusals.is_empty() {
             refusals.join("; ")
         } else {
