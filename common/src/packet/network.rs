@@ -37,6 +37,15 @@ pub const fn mapped(address: [u8; 4]) -> Address {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
+/// Whether this is an IPv4 address as an [`Address`].
+#[inline]
+const fn is_mapped(address: &Address) -> bool {
+    matches!(
+        address,
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, _, _, _, _]
+    )
+}
+
 /// What an IP header says, extension headers included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Network {
@@ -48,6 +57,8 @@ pub struct Network {
     pub destination: Address,
     /// The whole packet, or which fragment of it.
     pub part: Part,
+    /// TOS byte or traffic class.
+    pub traffic_class: u8,
     /// First byte of the IP header, from the start of the frame.
     pub start: usize,
     /// Number of the protocol that is carried.
@@ -89,6 +100,7 @@ impl Network {
         {
             return Err(Unreadable::Malformed);
         }
+        self.traffic_class = header[1];
         self.source = mapped([header[12], header[13], header[14], header[15]]);
         self.destination = mapped([header[16], header[17], header[18], header[19]]);
         let fragment = u16::from_be_bytes([header[6], header[7]]);
@@ -105,8 +117,14 @@ impl Network {
         if header[0] >> 4 != 6 || rest > room {
             return Err(Unreadable::Malformed);
         }
+        self.traffic_class = header[0] << 4 | header[1] >> 4;
         self.source.copy_from_slice(&header[8..24]);
         self.destination.copy_from_slice(&header[24..40]);
+        // They would be taken for IPv4 from here on; no host puts them on a
+        // wire (RFC 4291, section 2.5.5.2).
+        if is_mapped(&self.source) || is_mapped(&self.destination) {
+            return Err(Unreadable::Malformed);
+        }
         self.part = Part::Whole;
         let mut next = header[6];
         for depth in 0..=MAX_EXTENSION_HEADERS {

@@ -47,26 +47,12 @@ fn every_class_and_verdict_has_a_fixture_and_every_fixture_its_own_name() {
 #[test]
 fn addresses_ports_and_length_are_read() {
     let udp = frames::udp_between(0x1234, 51820, &fixtures::message(4, 40));
-<<<<<<< HEAD
-    for (frame, payload_at, source, destination) in [
-        (
-            frames::over4(17, &udp),
-            42,
-            mapped([192, 0, 2, 1]),
-            mapped(frames::HOST4),
-        ),
-        (
-            frames::over6(17, &udp),
-            62,
-            [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
-            frames::HOST6,
-        ),
-=======
     let network = Network {
         v4: true,
         source: mapped(frames::PEER4),
         destination: mapped(frames::HOST4),
         part: Part::Whole,
+        traffic_class: 0,
         start: 14,
         protocol: 17,
         at: 14 + 20,
@@ -82,7 +68,6 @@ fn addresses_ports_and_length_are_read() {
     for (frame, network) in [
         (frames::over4(17, &udp), network),
         (frames::over6(17, &udp), six),
->>>>>>> dd0c351ad899a33377a22b2d3b46d8ad4e231b65
     ] {
         assert_eq!(
             read(&frame),
@@ -93,12 +78,7 @@ fn addresses_ports_and_length_are_read() {
                 network,
                 source_port: 0x1234,
                 destination_port: 51820,
-<<<<<<< HEAD
-                traffic_class: 0,
-                payload_at,
-=======
                 syn: false,
->>>>>>> dd0c351ad899a33377a22b2d3b46d8ad4e231b65
                 payload_len: 40,
                 key: 0xa5a5_a5a5,
             })

@@ -47,8 +47,6 @@ fn udp<C: Cursor>(cursor: &mut C, room: usize, packet: &mut Packet) -> Result<Cl
     packet.source_port = u16::from_be_bytes([header[0], header[1]]);
     packet.destination_port = u16::from_be_bytes([header[2], header[3]]);
     let payload_len = len - UDP_LEN;
-    // A frame is read no further than 64 KiB.
-    packet.payload_at = cursor.offset() as u16;
     // Not more than 65,527.
     packet.payload_len = payload_len as u16;
     if packet.network.part == Part::First && room < UDP_LEN + HEAD_LEN {
