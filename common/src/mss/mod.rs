@@ -65,6 +65,18 @@ impl Limits {
         Self { v4: mss, v6: mss }
     }
 
+    /// The smaller of both, for each family.
+    #[must_use]
+    pub const fn min(self, other: Self) -> Self {
+        const fn least(a: u16, b: u16) -> u16 {
+            if a < b { a } else { b }
+        }
+        Self {
+            v4: least(self.v4, other.v4),
+            v6: least(self.v6, other.v6),
+        }
+    }
+
     /// For a packet that travels behind `overhead` bytes of further headers.
     #[inline]
     const fn within(self, v4: bool, overhead: usize) -> u16 {

@@ -13,6 +13,7 @@ use super::{background, logging};
 use crate::bpf::{self, BpfError};
 use crate::control::daemon::{self, Devices};
 use crate::control::names::InterfaceName;
+use crate::control::nics::lan;
 use crate::control::options::{IoMode, MAX_WORKERS, RunOptions};
 use crate::control::uapi;
 use crate::datapath::mss::MssClamp;
@@ -53,6 +54,19 @@ pub struct RunArgs {
     /// `ringtun show` tells what came of it and why, `ringtun io` changes it.
     #[arg(long, env = "RINGTUN_IO", default_value = "auto", value_name = "MODE", value_parser = mode)]
     io: IoMode,
+
+    /// Interfaces with clients: an XDP program there tells their TCP connections what fits
+    ///
+    /// For the maximum segment size of connections into the tunnels (AllowedIPs). It is
+    /// clamped in the tunnel in any case; on the network card it is seen before the kernel's
+    /// firewall and connection tracking are.
+    #[arg(
+        long,
+        env = "RINGTUN_LAN",
+        value_name = "INTERFACE",
+        value_delimiter = ','
+    )]
+    lan: Vec<InterfaceName>,
 
     /// Slots of each AF_XDP ring, a power of two up to 65536
     #[arg(long, env = "RINGTUN_RING_SIZE", hide_env = true, value_name = "N", default_value_t = RingSizes::default().rx, value_parser = ring_slots)]
@@ -172,7 +186,9 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
     options.xdp.rings = RingSizes::all(args.ring_size);
     options.xdp.busy_poll = args.busy_poll.then_some(BUSY_POLL);
     options.xdp.generic = args.xdp_generic;
-    if args.io == IoMode::Xdp && bpf::embedded().is_none() {
+    options.xdp.lan.clone_from(&args.lan);
+    lan::check(&args.lan)?;
+    if (args.io == IoMode::Xdp || !args.lan.is_empty()) && bpf::embedded().is_none() {
         return Err(BpfError::NotEmbedded.into());
     }
     // Said before anything is changed, and before a process is started for it.

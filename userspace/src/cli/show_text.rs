@@ -1,11 +1,12 @@
 //! `show` for people: the lines of `wg show`, then ringtun's own.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use super::show::Shown;
 use crate::control::nics::report::CardReport;
-use crate::control::uapi::{DeviceInfo, PeerState};
+use crate::control::uapi::{CountInfo, DeviceInfo, PeerState};
 use crate::crypto::PrivateKey;
 use crate::datapath::rings::RingTotals;
 
@@ -53,12 +54,18 @@ fn own_lines(info: &DeviceInfo, line: &mut impl FnMut(&str, &str)) {
         line("card", &card_line(card));
     }
     if !info.verdicts.is_empty() {
-        let seen = info.verdicts.iter().filter(|(_, n)| n.packets > 0);
-        let seen: Vec<_> = seen.map(|(v, n)| format!("{} {v}", n.packets)).collect();
-        line("xdp verdicts", &or_none(&seen));
-        let seen = info.classes.iter().filter(|(_, n)| n.packets > 0);
-        let seen: Vec<_> = seen.map(|(c, n)| format!("{} {c}", n.packets)).collect();
-        line("xdp classes", &or_none(&seen));
+        line("xdp verdicts", &counted(&info.verdicts));
+        line("xdp classes", &counted(&info.classes));
+    }
+    for lan in &info.lan {
+        let how = match &lan.refused {
+            Some(why) => why.clone(),
+            None => format!("MSS clamped by XDP ({})", lan.xdp),
+        };
+        line("lan", &format!("{}: {how}", lan.name));
+    }
+    if !info.lan_verdicts.is_empty() {
+        line("lan verdicts", &counted(&info.lan_verdicts));
     }
     line("mtu", &info.mtu.to_string());
     line("workers", &info.workers.len().to_string());
@@ -73,6 +80,15 @@ fn own_lines(info: &DeviceInfo, line: &mut impl FnMut(&str, &str)) {
         .map(|(reason, n)| format!("{n} {reason}"))
         .collect();
     line("dropped", &or_none(&drops));
+}
+
+/// What is not zero.
+fn counted(counts: &BTreeMap<String, CountInfo>) -> String {
+    let seen = counts.iter().filter(|(_, n)| n.packets > 0);
+    let seen: Vec<_> = seen
+        .map(|(what, n)| format!("{} {what}", n.packets))
+        .collect();
+    or_none(&seen)
 }
 
 fn or_none(list: &[String]) -> String {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::foreign;
 use super::owner::Owner;
 use crate::bpf::{BpfError, Link, Mode, WanProgram};
 use crate::control::options::XdpOptions;
@@ -385,13 +386,5 @@ impl Card {
             let _ = closed.await;
         }
         tracing::info!(card = %self.name, "the XDP program is off");
-    }
-}
-
-/// Whose program is on the interface, as far as the kernel tells.
-fn foreign(ifindex: u32) -> String {
-    match nic::xdp_program(ifindex) {
-        Ok(Some(program)) => format!("id {}, `{}`", program.id, program.name),
-        Ok(None) | Err(_) => "`ip link` shows it".to_owned(),
     }
 }

@@ -51,7 +51,29 @@ pub struct CardReport {
     pub queues: Vec<RingTotals>,
 }
 
+/// A LAN interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LanReport {
+    /// Its name.
+    pub name: String,
+    /// `native`, `generic` or `none`.
+    pub xdp: String,
+    /// Why it does not carry the program.
+    pub refused: Option<String>,
+}
+
 impl Nics {
+    /// The LAN interfaces.
+    pub fn lan(&self) -> Vec<LanReport> {
+        self.lan.borrow().report()
+    }
+
+    /// What the program on the LAN interfaces counted; none if it is not loaded.
+    pub fn lan_counts(&self) -> Option<Counts> {
+        self.lan.borrow().counts()
+    }
+
     /// How this device's packets travel, and why.
     pub fn report(&self, tunnel: &Arc<Tunnel>) -> IoReport {
         let state = self.state.borrow();
