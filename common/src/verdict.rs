@@ -141,6 +141,9 @@ fn wireguard(packet: &Packet, len: usize, tables: &mut impl Tables) -> Option<Ve
         return None;
     }
     let interface = tables.interface()?;
+    if packet.network.is_ambiguous() {
+        return None;
+    }
     if packet.destination_mac != interface.mac {
         return None;
     }

@@ -21,7 +21,7 @@ use crate::class::Class;
 use crate::cursor::{Cursor, Truncated};
 
 pub use datagram::{IKE_PORT, NAT_T_PORT, OPENVPN_PORT};
-pub use network::{Address, MAX_EXTENSION_HEADERS, Network, Part, mapped};
+pub use network::{Address, MAX_EXTENSION_HEADERS, Network, Part, is_mapped, mapped};
 pub use transport::PPTP_PORT;
 
 /// VLAN tags that are walked: one 802.1ad service tag and one 802.1Q tag.

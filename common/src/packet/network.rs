@@ -38,8 +38,9 @@ pub const fn mapped(address: [u8; 4]) -> Address {
 }
 
 /// Whether this is an IPv4 address as an [`Address`].
+#[must_use]
 #[inline]
-const fn is_mapped(address: &Address) -> bool {
+pub const fn is_mapped(address: &Address) -> bool {
     matches!(
         address,
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, _, _, _, _]
@@ -57,8 +58,6 @@ pub struct Network {
     pub destination: Address,
     /// The whole packet, or which fragment of it.
     pub part: Part,
-    /// TOS byte or traffic class.
-    pub traffic_class: u8,
     /// First byte of the IP header, from the start of the frame.
     pub start: usize,
     /// Number of the protocol that is carried.
@@ -70,6 +69,15 @@ pub struct Network {
 }
 
 impl Network {
+    /// Whether an IPv6 packet has an IPv4 address as an [`Address`], which would
+    /// be taken for IPv4 from here on. No host puts those on a wire (RFC 4291,
+    /// section 2.5.5.2), and Linux drops them.
+    #[must_use]
+    #[inline]
+    pub const fn is_ambiguous(&self) -> bool {
+        !self.v4 && (is_mapped(&self.source) || is_mapped(&self.destination))
+    }
+
     /// Reads the headers under `cursor`, which then stands at what they carry.
     ///
     /// # Errors
@@ -100,7 +108,6 @@ impl Network {
         {
             return Err(Unreadable::Malformed);
         }
-        self.traffic_class = header[1];
         self.source = mapped([header[12], header[13], header[14], header[15]]);
         self.destination = mapped([header[16], header[17], header[18], header[19]]);
         let fragment = u16::from_be_bytes([header[6], header[7]]);
@@ -117,14 +124,8 @@ impl Network {
         if header[0] >> 4 != 6 || rest > room {
             return Err(Unreadable::Malformed);
         }
-        self.traffic_class = header[0] << 4 | header[1] >> 4;
         self.source.copy_from_slice(&header[8..24]);
         self.destination.copy_from_slice(&header[24..40]);
-        // They would be taken for IPv4 from here on; no host puts them on a
-        // wire (RFC 4291, section 2.5.5.2).
-        if is_mapped(&self.source) || is_mapped(&self.destination) {
-            return Err(Unreadable::Malformed);
-        }
         self.part = Part::Whole;
         let mut next = header[6];
         for depth in 0..=MAX_EXTENSION_HEADERS {

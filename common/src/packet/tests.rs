@@ -52,7 +52,6 @@ fn addresses_ports_and_length_are_read() {
         source: mapped(frames::PEER4),
         destination: mapped(frames::HOST4),
         part: Part::Whole,
-        traffic_class: 0,
         start: 14,
         protocol: 17,
         at: 14 + 20,

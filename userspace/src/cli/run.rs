@@ -13,7 +13,6 @@ use super::{background, logging};
 use crate::bpf::{self, BpfError};
 use crate::control::daemon::{self, Devices};
 use crate::control::names::InterfaceName;
-use crate::control::nics::lan;
 use crate::control::options::{IoMode, MAX_WORKERS, RunOptions};
 use crate::control::uapi;
 use crate::datapath::mss::MssClamp;
@@ -58,8 +57,8 @@ pub struct RunArgs {
     /// Interfaces with clients: an XDP program there tells their TCP connections what fits
     ///
     /// For the maximum segment size of connections into the tunnels (AllowedIPs). It is
-    /// clamped in the tunnel in any case; on the network card it is seen before the kernel's
-    /// firewall and connection tracking are.
+    /// clamped in the tunnel in any case; on the network card that is done before the kernel's
+    /// firewall and connection tracking see the packet. An interface may come later.
     #[arg(
         long,
         env = "RINGTUN_LAN",
@@ -187,7 +186,6 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
     options.xdp.busy_poll = args.busy_poll.then_some(BUSY_POLL);
     options.xdp.generic = args.xdp_generic;
     options.xdp.lan.clone_from(&args.lan);
-    lan::check(&args.lan)?;
     if (args.io == IoMode::Xdp || !args.lan.is_empty()) && bpf::embedded().is_none() {
         return Err(BpfError::NotEmbedded.into());
     }

@@ -2,7 +2,6 @@
 //! told what fits before the kernel sees them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 
 use nix::net::if_::if_nametoindex;
 use ringtun_common::mss::Limits;
@@ -162,8 +161,16 @@ impl Lan {
         }
     }
 
-    /// What `show` tells.
-    pub fn report(&self) -> Vec<LanReport> {
+    /// What `show` tells of these interfaces.
+    pub fn report(&self, names: &[InterfaceName]) -> Vec<LanReport> {
+        let absent = names.iter().filter(|name| {
+            !self.refused.contains_key(name) && !self.ports.values().any(|port| port.name == **name)
+        });
+        let absent = absent.map(|name| LanReport {
+            name: name.to_string(),
+            xdp: "none".to_owned(),
+            refused: Some("there is no such interface yet".to_owned()),
+        });
         let attached = self.ports.values().map(|port| LanReport {
             name: port.name.to_string(),
             xdp: port.mode.to_string(),
@@ -174,7 +181,7 @@ impl Lan {
             xdp: "none".to_owned(),
             refused: Some(why.clone()),
         });
-        attached.chain(refused).collect()
+        attached.chain(refused).chain(absent).collect()
     }
 
     /// What the program counted.
@@ -211,20 +218,4 @@ pub async fn load() -> Result<LanProgram, BpfError> {
     let loaded = tokio::task::spawn_blocking(LanProgram::load).await;
     // It can fail to be waited for only by a panic, which goes on here.
     loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-}
-
-/// An interface that was named and is not there: said before anything is changed.
-///
-/// # Errors
-/// With the remedy.
-pub fn check(names: &[InterfaceName]) -> io::Result<()> {
-    for name in names {
-        if if_nametoindex(name.as_str()).is_err() {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("there is no interface {name}; `ip link` lists those there are"),
-            ));
-        }
-    }
-    Ok(())
 }

@@ -66,7 +66,7 @@ pub struct LanReport {
 impl Nics {
     /// The LAN interfaces.
     pub fn lan(&self) -> Vec<LanReport> {
-        self.lan.borrow().report()
+        self.lan.borrow().report(&self.options.lan)
     }
 
     /// What the program on the LAN interfaces counted; none if it is not loaded.

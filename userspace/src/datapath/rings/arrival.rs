@@ -34,6 +34,9 @@ impl Arrival {
             return None;
         }
         let network = &packet.network;
+        if network.is_ambiguous() {
+            return None;
+        }
         let at = network.at + UDP_LEN;
         let payload = at..at + usize::from(packet.payload_len);
         frame.get(payload.clone())?;
@@ -56,7 +59,7 @@ impl Arrival {
         Some(Self {
             port: packet.destination_port,
             from: Endpoint { addr: from, source },
-            ecn: Ecn::from_tos(network.traffic_class),
+            ecn: Ecn::of_packet(&frame[network.start..]),
             payload,
         })
     }
