@@ -6,7 +6,9 @@
 mod hostile;
 mod net;
 mod pressure;
+mod relays;
 mod wire;
+mod workers;
 
 use proptest::prelude::*;
 use ringtun::net::outer::{Tag, Tags};

@@ -15,7 +15,7 @@ use ringtun::datapath::outbound::Outbound;
 use ringtun::datapath::path::{Exit, Path};
 use ringtun::datapath::port::{Port, Tunnel};
 use ringtun::datapath::rings::ring::frames_for;
-use ringtun::datapath::rings::{Ring, RingStats, Rings, Way};
+use ringtun::datapath::rings::{RelayInbox, Ring, RingStats, Rings, Way};
 use ringtun::drops::DropReason;
 use ringtun::net::outer::{Addresses, Hop, Identifications, Mac, Tags, Template};
 use ringtun::net::tun::TunQueue;
@@ -30,6 +30,8 @@ use crate::support::{World, inner4, packet};
 
 /// Frames of each worker, as many as a worker has.
 pub const FRAMES: usize = 64;
+/// Workers of each host, of which most tests use one.
+const WORKERS: usize = 2;
 const MTU: usize = 1420;
 const HOP_LIMIT: u8 = 64;
 
@@ -50,6 +52,8 @@ pub struct Options {
     pub metadata: bool,
     /// Hosts have sockets on loopback as well.
     pub sockets: bool,
+    /// When it begins; none: when worlds begin.
+    pub now: Option<BootTime>,
 }
 
 impl Default for Options {
@@ -65,6 +69,7 @@ impl Default for Options {
             frame_size: 2048,
             metadata: true,
             sockets: false,
+            now: None,
         }
     }
 }
@@ -108,7 +113,11 @@ impl Net {
         };
         let worlds: Vec<World> = (0..options.devices)
             .map(|device| {
-                let mut world = World::strangers(options.hosts, seed * 10 + device as u64);
+                let seed = seed * 10 + device as u64;
+                let mut world = match options.now {
+                    Some(now) => World::strangers_at(now, options.hosts, seed),
+                    None => World::strangers(options.hosts, seed),
+                };
                 for (at, host) in world.hosts.iter_mut().enumerate() {
                     host.addr = address(at, device);
                 }
@@ -333,17 +342,14 @@ impl Host {
         let mut ports = Vec::new();
         let mut tuns = Vec::new();
         for (device, (world, sockets)) in worlds.iter().zip(sockets).enumerate() {
-            let (near, far) = UnixDatagram::pair().expect("a socket pair");
-            near.set_nonblocking(true).expect("a socket");
-            far.set_nonblocking(true).expect("a socket");
+            let (queue, far) = tun();
             let shared = Arc::clone(&world.hosts[at].shared);
-            let (tunnel, _events) = Tunnel::new("test", shared, MTU, MssClamp::Mtu, 1);
+            let (tunnel, _events) = Tunnel::new("test", shared, MTU, MssClamp::Mtu, WORKERS);
             let port = addresses[device].port();
             tunnel
                 .port
                 .store(port, std::sync::atomic::Ordering::Relaxed);
             tunnel.use_rings(true);
-            let queue = TunQueue::from(OwnedFd::from(near));
             let mut port = Port::new(&tunnel, 0, queue, true);
             port.sockets = sockets;
             ports.push(Some(Box::new(port)));
@@ -419,6 +425,69 @@ impl Host {
         }
         delivered
     }
+}
+
+/// A further worker of a host, which has no ring.
+pub struct Helper {
+    pub frames: Arc<FramePool>,
+    pub outbound: Outbound,
+    pub port: Port,
+    pub rings: Rings,
+    /// The other side of its TUN queue.
+    pub tun: UnixDatagram,
+}
+
+impl Helper {
+    /// Of the host `at`, whose ring is that of the worker behind `to`.
+    pub fn new(net: &mut Net, at: usize, to: &Arc<RelayInbox>) -> Self {
+        let frames = FramePool::new(FRAMES);
+        let tunnel = Arc::clone(&net.hosts[at].port(0).tunnel);
+        let (queue, tun) = tun();
+        let mut port = Port::new(&tunnel, 1, queue, true);
+        port.sockets = clone(net.hosts[at].port(0));
+        let mut rings = Rings::default();
+        rings.add(Way::Relay {
+            ifindex: ifindex(at),
+            to: Arc::clone(to),
+        });
+        Self {
+            outbound: Outbound::new(Arc::clone(&frames)),
+            frames,
+            port,
+            rings,
+            tun,
+        }
+    }
+
+    /// Puts packets into its TUN queue, all of them.
+    pub fn write(&self, packets: &[Vec<u8>]) {
+        for packet in packets {
+            let read = [&[0; VNET_LEN][..], packet].concat();
+            self.tun.send(&read).expect("there is room");
+        }
+    }
+
+    /// Turns until it has done what it can.
+    pub fn serve_all(&mut self, now: BootTime) {
+        for _ in 0..50 {
+            self.port.tun_ready = true;
+            self.outbound.serve(&mut self.port, &mut self.rings, now);
+        }
+    }
+}
+
+/// A TUN queue and its other side.
+pub fn tun() -> (TunQueue, UnixDatagram) {
+    let (near, far) = UnixDatagram::pair().expect("a socket pair");
+    near.set_nonblocking(true).expect("a socket");
+    far.set_nonblocking(true).expect("a socket");
+    (TunQueue::from(OwnedFd::from(near)), far)
+}
+
+/// The sockets of a port, if it has any, for another worker.
+pub fn clone(port: &Port) -> Option<UdpSockets> {
+    let sockets = port.sockets.as_ref()?;
+    Some(sockets.try_clone().expect("a descriptor"))
 }
 
 /// A ring in memory with its frames filled in, the kernel's end, and how many

@@ -264,3 +264,19 @@ fn a_receive_ring_that_overflows_all_the_time_goes_on() {
     assert_eq!(seen.len(), 30 * BATCH, "what the ring holds, each time");
     net.settle();
 }
+
+/// A driver finds the fill ring empty, frames come, and only then it says that it
+/// waits to be called: it must not wait for ever.
+#[test]
+fn a_call_that_the_kernel_asks_for_after_the_last_refill_is_made_before_the_worker_sleeps() {
+    let mut net = Net::new(757, Options::default());
+    net.serve_in(1);
+    let now = net.now;
+    let host = &mut net.hosts[1];
+    host.rings.settle(now);
+    assert_eq!(host.ring().stats().rx_wakeups.get(), 0, "not asked for");
+    host.kernel.set_needs_wakeup(true);
+    host.rings.settle(now);
+    assert_eq!(host.ring().stats().rx_wakeups.get(), 1);
+    net.settle();
+}
