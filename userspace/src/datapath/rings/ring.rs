@@ -51,7 +51,6 @@ const fn for_receiving(sizes: &RingSizes) -> u32 {
 pub struct Ring {
     ifindex: u32,
     queue: u32,
-    umem: Umem,
     socket: Socket,
     ids: Identifications,
     received: Vec<Frame>,
@@ -72,6 +71,8 @@ pub struct Ring {
     broken: bool,
     /// Why, until somebody took it.
     failure: Option<XskError>,
+    /// The last to be dropped: frames go back to it.
+    umem: Umem,
 }
 
 impl Ring {
@@ -91,7 +92,6 @@ impl Ring {
             tx_frames: 0,
             ifindex,
             queue,
-            umem,
             socket,
             ids,
             received: Vec::with_capacity(BATCH),
@@ -102,6 +102,7 @@ impl Ring {
             down_until: BootTime::ZERO,
             broken: false,
             failure: None,
+            umem,
         }
     }
 
@@ -146,6 +147,12 @@ impl Ring {
         self.pending && !self.broken
     }
 
+    /// How long until such a call may be of use; none while no frames wait for one.
+    #[must_use]
+    pub fn next_kick(&self, now: BootTime) -> Option<Duration> {
+        self.is_pending().then(|| self.down_until.since(now))
+    }
+
     /// Why the ring is of no use any more, once.
     pub fn take_failure(&mut self) -> Option<XskError> {
         self.failure.take()
@@ -161,9 +168,13 @@ impl Ring {
     /// [`free`](Self::free); then comes [`refill`](Self::refill).
     pub fn receive(&mut self) -> Vec<Frame> {
         let mut frames = std::mem::take(&mut self.received);
+        let rejected = self.socket.rx.rejected();
         match self.socket.rx.receive(&mut self.umem, &mut frames) {
             // Short of a batch: what comes next is an event.
-            Ok(count) => self.ready = count == BATCH,
+            Ok(count) => {
+                let rejected = self.socket.rx.rejected() - rejected;
+                self.ready = count as u64 + rejected >= BATCH as u64;
+            }
             Err(corrupt) => self.fail(corrupt.into()),
         }
         self.rx_frames = self.rx_frames.saturating_sub(frames.len() as u32);
@@ -193,6 +204,18 @@ impl Ring {
             }
             (Err(corrupt), _) | (_, Err(corrupt)) => self.fail(corrupt.into()),
         }
+        self.wake_rx(now);
+    }
+
+    /// Looks once more before the worker sleeps: the kernel may have asked for a
+    /// call just after the last refill, and would receive nothing until it comes.
+    pub fn settle(&mut self, now: BootTime) {
+        if self.socket.waits_for_frames() && self.is_up(now) {
+            self.wake_rx(now);
+        }
+    }
+
+    fn wake_rx(&mut self, now: BootTime) {
         if let Err(error) = self.socket.wake_rx() {
             self.judge(error, now);
         }
@@ -290,7 +313,7 @@ impl Ring {
     /// called, and frees what it has transmitted. Once per batch, and again while
     /// [`is_pending`](Self::is_pending).
     pub fn kick(&mut self, now: BootTime) {
-        if self.pending {
+        if self.pending && self.is_up(now) {
             match self.socket.wake_tx() {
                 Ok(left) => {
                     self.pending = left > 0;
@@ -328,6 +351,7 @@ impl Ring {
     fn fail(&mut self, error: XskError) {
         if !self.broken {
             self.broken = true;
+            self.stats.failed.set(1);
             self.failure = Some(error);
         }
     }
