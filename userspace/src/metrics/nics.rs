@@ -84,6 +84,11 @@ const COUNTERS: &[(&str, &str, OfRing)] = &[
 
 const GAUGES: &[(&str, &str, OfRing)] = &[
     (
+        "ringtun_ring_failed",
+        "1 after the worker gave the ring up; the card is attached anew.",
+        |r| r.failed,
+    ),
+    (
         "ringtun_ring_tx_pending",
         "Slots of the transmit ring in use.",
         |r| r.tx_pending,

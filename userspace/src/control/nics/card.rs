@@ -351,6 +351,13 @@ impl Card {
         program.set_interface(self.ifindex, self.interface)
     }
 
+    /// Whether a worker gave up one of its rings.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        let mut queues = self.queues.iter();
+        queues.any(|queue| queue.stats.failed.get() != 0)
+    }
+
     /// Whether it has another number of queues now than when it was attached,
     /// or needs longer frames.
     #[must_use]

@@ -416,6 +416,15 @@ impl Nics {
             });
             state.attached().map(|card| card.ifindex()).collect()
         };
+        let failed: Vec<u32> = {
+            let state = self.state.borrow();
+            let failed = state.attached().filter(|card| card.has_failed());
+            failed.map(Card::ifindex).collect()
+        };
+        for index in failed {
+            // The kernel goes on to put packets into a ring that nobody empties.
+            self.detach(index).await;
+        }
         for index in attached {
             // No event tells of another number of queues.
             if let Some(link) = self.tables.link(index).await? {

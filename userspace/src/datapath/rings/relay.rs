@@ -83,16 +83,20 @@ impl RelayInbox {
         })
     }
 
-    /// Leaves a run; gives it back when as many wait as may.
-    #[must_use = "a run that came back is still to be sent"]
-    pub fn push(&self, relayed: Relayed) -> Option<Relayed> {
-        if let Err(back) = self.runs.push(relayed) {
-            return Some(back);
-        }
+    /// Leaves a run.
+    ///
+    /// # Errors
+    /// The run, when as many wait as may.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the run goes back where it came from; a box would be an allocation per run"
+    )]
+    pub fn push(&self, relayed: Relayed) -> Result<(), Relayed> {
+        self.runs.push(relayed)?;
         if let Err(error) = self.bell.ring() {
             tracing::error!(%error, "cannot wake a worker");
         }
-        None
+        Ok(())
     }
 
     /// The oldest run.

@@ -394,8 +394,8 @@ pub const XDP: &[Mutation] = &[
     mutation(
         "an MSS is raised to the limit",
         "common/src/mss/options.rs",
-        "&& mss > limit",
-        "&& mss != limit",
+        "[high, low]) > limit",
+        "[high, low]) != limit",
         "lan::every_fixture_becomes_what_it_must",
     ),
     mutation(
