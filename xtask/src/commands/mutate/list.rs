@@ -386,7 +386,7 @@ pub const XDP: &[Mutation] = &[
     ),
     mutation(
         "a first fragment is taken for a whole packet",
-        "common/src/packet/mod.rs",
+        "common/src/packet/network.rs",
         "fragment & 0x2000 != 0",
         "fragment & 0x4000 != 0",
         "wan::host_and_kernel_agree_on_100_000_random_frames",
