@@ -47,7 +47,7 @@ impl Blocks {
     ///
     /// # Errors
     /// [`Garbled`].
-    pub fn next(&mut self) -> Result<Option<(&[u8], Block)>, Garbled> {
+    pub fn next_block(&mut self) -> Result<Option<(&[u8], Block)>, Garbled> {
         let garbled = Garbled { at: self.at };
         let rest = &self.pending[self.used..];
         let (Some(kind), Some(len)) = (word(rest, 0), word(rest, 4)) else {
@@ -133,7 +133,7 @@ mod tests {
         let (mut bytes, mut all) = (Vec::new(), Vec::new());
         for piece in pieces {
             blocks.push(piece);
-            while let Some((block, holds)) = blocks.next()? {
+            while let Some((block, holds)) = blocks.next_block()? {
                 bytes.extend_from_slice(block);
                 all.push(holds);
             }

@@ -89,7 +89,9 @@ impl Batch {
         self.bytes.extend_from_slice(kept);
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
         self.packets == 0
     }
 

@@ -64,7 +64,7 @@ fn counted(bytes: &[u8]) -> (usize, u64) {
     let mut blocks = Blocks::default();
     blocks.push(bytes);
     let (mut packets, mut missed, mut whole) = (0, 0, 0);
-    while let Some((block, holds)) = blocks.next().unwrap() {
+    while let Some((block, holds)) = blocks.next_block().unwrap() {
         whole += block.len();
         match holds {
             Block::Packet(_) => packets += 1,
