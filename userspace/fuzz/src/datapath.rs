@@ -8,6 +8,7 @@ use crate::packets::{self, Kind};
 use ringtun::datapath::inbound::Inbound;
 use ringtun::datapath::offload::{Segmenter, VNET_LEN, VnetHeader};
 use ringtun::datapath::outbound::Outbound;
+use ringtun::datapath::rings::Rings;
 use ringtun::drops::DropReason;
 use ringtun::tunnel::keypair::padded_len;
 use ringtun::tunnel::messages::{DATA_HEADER_LEN, KEEPALIVE_LEN, Message};
@@ -255,7 +256,8 @@ impl<'a> Case<'a> {
             return;
         }
         self.gateway.port.tun_ready = true;
-        self.outbound.serve(&mut self.gateway.port, NOW);
+        self.outbound
+            .serve(&mut self.gateway.port, &mut Rings::default(), NOW);
         self.collect_sent(expected, nobodys, dropped_before);
     }
 

@@ -279,11 +279,12 @@ impl Runs {
                     let Some(Way::Relay { to, .. }) = out.rings.way(ifindex) else {
                         unreachable!("that way was just found");
                     };
+                    let to = Arc::clone(to);
                     let relayed = Relayed {
                         run,
                         tunnel: Arc::clone(out.tunnel),
                     };
-                    if let Err(back) = to.push(relayed) {
+                    if let Err(back) = out.rings.hand_over(&to, relayed) {
                         self.0.push_front(back.run);
                         stats.backpressure.add(1);
                         return Blocked::Ring;

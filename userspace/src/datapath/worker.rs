@@ -20,8 +20,8 @@ use super::handshakes::Queues;
 use super::inbound::Inbound;
 use super::outbound::Outbound;
 use super::port::{Event, Port};
-use super::rings::{Doorbell, RelayInbox, Rings, Way, ring};
-use super::runs::{Blocked, Outside};
+use super::rings::{Doorbell, ROOM_EVERY, RelayInbox, Rings, Way, ring};
+use super::runs::Blocked;
 use crate::drops::DropReason;
 use crate::net::clock;
 use crate::net::udp::{UdpSocket, UdpSockets};
@@ -35,11 +35,6 @@ const WAKE: Token = Token(usize::MAX);
 /// Tokens of rings begin here: interface index and queue below.
 const RING: usize = 1 << 62;
 const RING_QUEUE_BITS: u32 = 16;
-/// How long a worker sleeps at most while something waits for room in a ring:
-/// not every driver tells of room.
-const ROOM_EVERY: Duration = Duration::from_millis(1);
-/// Runs of other workers that one turn sends.
-const RELAYED_PER_ROUND: usize = 16;
 const SOURCES: usize = 4;
 const TUN: usize = 0;
 const V4: usize = 1;
@@ -104,6 +99,7 @@ impl Handle {
             rings: Rings::default(),
             inbox: Arc::clone(&inbox),
             bell: Arc::clone(&bell),
+            first: 0,
         };
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
@@ -158,6 +154,8 @@ struct Worker {
     rings: Rings,
     inbox: Arc<RelayInbox>,
     bell: Arc<Doorbell>,
+    /// Whose turn comes first in the next round; see [`Self::take_turns`].
+    first: usize,
 }
 
 impl Worker {
@@ -197,17 +195,7 @@ impl Worker {
             for ring in self.rings.own().filter(|ring| ring.is_ready()) {
                 self.inbound.serve_ring(ring, &mut self.ports, now);
             }
-            self.send_relayed(now);
-            for slot in &mut self.ports {
-                let Some(port) = slot else { continue };
-                self.inbound.serve(port, now);
-                self.outbound.serve(port, &mut self.rings, now);
-                if port.gone {
-                    port.tunnel.tell(Event::TunGone);
-                    close(self.poll.registry(), port);
-                    *slot = None;
-                }
-            }
+            self.take_turns(now);
             self.rings.kick(now);
             for ring in self.rings.own() {
                 if let Some(error) = ring.take_failure() {
@@ -218,6 +206,40 @@ impl Worker {
         }
     }
 
+    /// Serves the ports, and what other workers handed over. Whoever comes first
+    /// finds the room that there is in a ring, so that whoever found some comes
+    /// last the next time.
+    fn take_turns(&mut self, now: BootTime) {
+        let shares = self.ports.len() + 1;
+        let mut found_room = None;
+        for share in 0..shares {
+            let share = (self.first + share) % shares;
+            let before = self.rings.sent();
+            match share.checked_sub(1) {
+                None => self.rings.serve_inbox(&self.inbox, &mut self.ports, now),
+                Some(port) => self.serve_port(port, now),
+            }
+            if found_room.is_none() && self.rings.sent() != before {
+                found_room = Some(share);
+            }
+        }
+        if let Some(share) = found_room {
+            self.first = share + 1;
+        }
+    }
+
+    fn serve_port(&mut self, at: usize, now: BootTime) {
+        let slot = &mut self.ports[at];
+        let Some(port) = slot else { return };
+        self.inbound.serve(port, now);
+        self.outbound.serve(port, &mut self.rings, now);
+        if port.gone {
+            port.tunnel.tell(Event::TunGone);
+            close(self.poll.registry(), port);
+            *slot = None;
+        }
+    }
+
     /// How long there is nothing to do without an event; none: for ever.
     fn timeout(&mut self) -> Option<Duration> {
         let busy = self.rings.is_ready() || self.ports.iter().flatten().any(|p| p.has_work());
@@ -225,42 +247,18 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         self.bell.sleeps();
-        // Whoever left work before the bell was set did not ring it.
-        if !self.inbox.is_empty() || !self.commands.is_empty() {
+        // Whoever left work before the bell was set did not ring it. What is behind
+        // a run that is stuck waits as long as that does.
+        let relayed = !self.inbox.is_empty() && !self.rings.is_stuck();
+        if relayed || !self.commands.is_empty() {
             return Some(Duration::ZERO);
         }
-        let full = |port: &Port| port.blocked == Blocked::Ring;
-        let waits = self.rings.is_waiting() || self.ports.iter().flatten().any(|p| full(p));
-        waits.then_some(ROOM_EVERY)
-    }
-
-    /// Sends what other workers sealed for the rings of this one.
-    fn send_relayed(&mut self, now: BootTime) {
-        for _ in 0..RELAYED_PER_ROUND {
-            let Some(relayed) = self.rings.next_relayed(&self.inbox) else {
-                return;
-            };
-            let tunnel = Arc::clone(&relayed.tunnel);
-            let port = self
-                .ports
-                .iter()
-                .flatten()
-                .find(|port| Arc::ptr_eq(&port.tunnel, &tunnel));
-            let Some(port) = port else {
-                relayed.drop_counted();
-                continue;
-            };
-            let mut outside = Outside {
-                tunnel: &tunnel,
-                sockets: port.sockets.as_ref(),
-                rings: &mut self.rings,
-                now,
-            };
-            if let Some(rest) = relayed.send(&mut outside, &port.stats) {
-                self.rings.put_back(rest);
-                return;
-            }
-        }
+        let now = clock::boot();
+        self.rings.settle(now);
+        let mut ports = self.ports.iter().flatten();
+        let full = ports.any(|port| port.blocked == Blocked::Ring);
+        let room = full.then_some(ROOM_EVERY);
+        self.rings.timeout(now).into_iter().chain(room).min()
     }
 
     /// Waits for room in the send buffer only while there is none: every packet

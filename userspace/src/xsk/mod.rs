@@ -41,7 +41,7 @@ pub use bind::{BusyPoll, SocketConfig};
 pub use error::XskError;
 pub use frame::{Frame, OutOfFrame};
 pub use metadata::{TX_METADATA_LEN, TxChecksum};
-pub use peer::Peer;
+pub use peer::{Peer, Which};
 pub use region::Pages;
 pub use sizes::RingSizes;
 pub use socket::{Probe, Socket, Statistics, Transfer, Wakeups};

@@ -24,7 +24,7 @@ pub struct Peer {
     headroom: usize,
     metadata_len: usize,
     multi_buffer: bool,
-    /// Taken from the fill ring for a packet that then did not fit.
+    /// Taken from the fill ring, and no packet in them yet.
     spare: Vec<u32>,
 }
 
@@ -54,6 +54,19 @@ pub enum Undelivered {
     /// The program's index cannot be true.
     #[error("{0}")]
     Corrupt(#[from] Corrupt),
+}
+
+/// One of the four rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Frames to receive into.
+    Fill,
+    /// Transmitted frames.
+    Completion,
+    /// Received packets.
+    Rx,
+    /// Packets to transmit.
+    Tx,
 }
 
 impl Socket {
@@ -191,6 +204,44 @@ impl Peer {
     /// The program's index cannot be true.
     pub fn waiting(&mut self) -> Result<u32, Corrupt> {
         Ok(self.fill.peek(u32::MAX)?.left() + self.spare.len() as u32)
+    }
+
+    /// Puts any descriptor onto the receive ring, as only a broken kernel would;
+    /// false if it is full.
+    ///
+    /// # Errors
+    /// The program's index cannot be true.
+    pub fn inject(&mut self, desc: Desc) -> Result<bool, Corrupt> {
+        let mut slots = self.rx.reserve(1)?;
+        let written = slots.write(desc).is_ok();
+        slots.submit();
+        Ok(written)
+    }
+
+    /// Moves the kernel's index of a ring to where it cannot be.
+    pub fn corrupt(&mut self, which: Which) {
+        match which {
+            Which::Fill => self.fill.corrupt(),
+            Which::Completion => self.completion.corrupt(),
+            Which::Rx => self.rx.corrupt(),
+            Which::Tx => self.tx.corrupt(),
+        }
+    }
+
+    /// Takes up to `n` frames from the fill ring ahead of the packets that they
+    /// are for, as a device does that receives into the UMEM itself; returns how
+    /// many.
+    ///
+    /// # Errors
+    /// The program's index cannot be true.
+    pub fn post(&mut self, n: usize) -> Result<usize, Corrupt> {
+        let before = self.spare.len();
+        while self.spare.len() < before + n
+            && let Some(index) = self.next_filled()?
+        {
+            self.spare.push(index);
+        }
+        Ok(self.spare.len() - before)
     }
 
     /// Tells the program to call after submitting to the fill and transmit rings.

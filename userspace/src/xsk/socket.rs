@@ -190,6 +190,13 @@ impl Socket {
         Ok(())
     }
 
+    /// Whether the kernel waits for [`wake_rx`](Self::wake_rx): it found no frame
+    /// in the fill ring, perhaps just before there were some.
+    #[must_use]
+    pub fn waits_for_frames(&self) -> bool {
+        self.fill.needs_wakeup()
+    }
+
     /// The kernel's counters; zeros for rings in memory.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod limits;
 mod load;
 mod lossy;
 mod mangled;
+mod ring_path;
 mod roaming;
 mod support;
 mod threads;

@@ -53,6 +53,7 @@ impl UapiTarget for Device {
     fn commit(&mut self) -> Result<(), Errno> {
         self.core.publish();
         self.pump();
+        self.nics.inside_changed();
         self.want_exits();
         Ok(())
     }
@@ -132,7 +133,7 @@ impl UapiTarget for Device {
             capacity: capacity as u64,
         };
         let io = self.nics.report(tunnel);
-        let counts = self.nics.counts();
+        let (counts, lan) = (self.nics.counts(), self.nics.lan_counts());
         DeviceInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -145,6 +146,8 @@ impl UapiTarget for Device {
             cards: io.cards,
             verdicts: counts.as_ref().map(verdicts).unwrap_or_default(),
             classes: counts.as_ref().map(classes).unwrap_or_default(),
+            lan: self.nics.lan(),
+            lan_verdicts: lan.as_ref().map(verdicts).unwrap_or_default(),
             mtu: u32::try_from(tunnel.mtu()).unwrap_or(u32::MAX),
             up: self.up,
             metrics: self.metrics.map(|address| address.to_string()),

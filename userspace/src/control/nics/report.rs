@@ -51,7 +51,29 @@ pub struct CardReport {
     pub queues: Vec<RingTotals>,
 }
 
+/// A LAN interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LanReport {
+    /// Its name.
+    pub name: String,
+    /// `native`, `generic` or `none`.
+    pub xdp: String,
+    /// Why it does not carry the program.
+    pub refused: Option<String>,
+}
+
 impl Nics {
+    /// The LAN interfaces.
+    pub fn lan(&self) -> Vec<LanReport> {
+        self.lan.borrow().report(&self.options.lan)
+    }
+
+    /// What the program on the LAN interfaces counted; none if it is not loaded.
+    pub fn lan_counts(&self) -> Option<Counts> {
+        self.lan.borrow().counts()
+    }
+
     /// How this device's packets travel, and why.
     pub fn report(&self, tunnel: &Arc<Tunnel>) -> IoReport {
         let state = self.state.borrow();
@@ -124,6 +146,8 @@ impl Nics {
             why.clone()
         } else if member.is_none_or(|m| m.port == 0) {
             "the device is down".to_owned()
+        } else if pending {
+            "a network card is being looked at".to_owned()
         } else if !refusals.is_empty() {
             refusals.join("; ")
         } else {

@@ -19,12 +19,20 @@ pub mod ring;
 pub mod stats;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::port::Port;
+use super::runs::Outside;
 use crate::tunnel::time::BootTime;
 
 pub use relay::{Doorbell, RelayInbox, Relayed};
 pub use ring::Ring;
 pub use stats::{RingStats, RingTotals};
+
+/// How long a worker sleeps at most while something waits for room.
+pub const ROOM_EVERY: Duration = Duration::from_millis(1);
+/// Runs of other workers that one turn sends.
+pub const RELAYED_PER_TURN: usize = 16;
 
 /// How a worker reaches the rings of one network card.
 #[derive(Debug)]
@@ -57,6 +65,8 @@ pub struct Rings {
     ways: Vec<Way>,
     /// A run that was handed over and found no room yet.
     stuck: Option<Relayed>,
+    /// Runs handed over to other workers.
+    handed_over: u64,
 }
 
 impl Rings {
@@ -109,20 +119,78 @@ impl Rings {
         self.own().any(|ring| ring.is_ready())
     }
 
-    /// Whether something waits for room or for another call of the kernel.
+    /// Hands a run over to the worker behind `to`.
+    ///
+    /// # Errors
+    /// The run, when as many wait as may.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the run goes back where it came from; a box would be an allocation per run"
+    )]
+    pub fn hand_over(&mut self, to: &RelayInbox, relayed: Relayed) -> Result<(), Relayed> {
+        to.push(relayed)?;
+        self.handed_over += 1;
+        Ok(())
+    }
+
+    /// What went out so far, in whatever units: it tells whether somebody found
+    /// room.
+    pub fn sent(&mut self) -> u64 {
+        let rings = self.own().map(|ring| ring.stats().tx_packets.get());
+        rings.sum::<u64>() + self.handed_over
+    }
+
+    /// Looks at all rings once more before the worker sleeps.
+    pub fn settle(&mut self, now: BootTime) {
+        for ring in self.own() {
+            ring.settle(now);
+        }
+    }
+
+    /// How long the worker may sleep at most; none: for ever. Not every driver
+    /// tells of room in its ring.
     #[must_use]
-    pub fn is_waiting(&mut self) -> bool {
-        self.stuck.is_some() || self.own().any(|ring| ring.is_pending())
+    pub fn timeout(&mut self, now: BootTime) -> Option<Duration> {
+        let stuck = self.stuck.is_some().then_some(ROOM_EVERY);
+        let kicks = self.own().filter_map(|ring| ring.next_kick(now));
+        kicks.map(|in_| in_.max(ROOM_EVERY)).chain(stuck).min()
     }
 
-    /// The next run that another worker handed over.
-    pub fn next_relayed(&mut self, inbox: &RelayInbox) -> Option<Relayed> {
-        self.stuck.take().or_else(|| inbox.pop())
+    /// Whether a run that another worker handed over waits for room: those behind
+    /// it wait as well.
+    #[must_use]
+    pub const fn is_stuck(&self) -> bool {
+        self.stuck.is_some()
     }
 
-    /// It found no room: it is the next one again.
-    pub fn put_back(&mut self, relayed: Relayed) {
-        debug_assert!(self.stuck.is_none(), "one at a time");
-        self.stuck = Some(relayed);
+    /// Sends what other workers sealed for the rings of this one, for whichever of
+    /// `ports` it is; at most [`RELAYED_PER_TURN`] runs.
+    pub fn serve_inbox(
+        &mut self,
+        inbox: &RelayInbox,
+        ports: &mut [Option<Box<Port>>],
+        now: BootTime,
+    ) {
+        for _ in 0..RELAYED_PER_TURN {
+            let Some(relayed) = self.stuck.take().or_else(|| inbox.pop()) else {
+                return;
+            };
+            let tunnel = Arc::clone(&relayed.tunnel);
+            let mut ports = ports.iter().flatten();
+            let Some(port) = ports.find(|port| Arc::ptr_eq(&port.tunnel, &tunnel)) else {
+                relayed.drop_counted();
+                continue;
+            };
+            let mut outside = Outside {
+                tunnel: &tunnel,
+                sockets: port.sockets.as_ref(),
+                rings: self,
+                now,
+            };
+            if let Some(rest) = relayed.send(&mut outside, &port.stats) {
+                self.stuck = Some(rest);
+                return;
+            }
+        }
     }
 }

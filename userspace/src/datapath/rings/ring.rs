@@ -36,7 +36,7 @@ pub struct Transmitted {
 }
 
 /// Frames that a ring of these sizes needs: every receive slot and every
-/// transmit slot can be taken, so that neither direction starves the other.
+/// transmit slot can be taken, and neither direction takes the other's.
 #[must_use]
 pub const fn frames_for(sizes: &RingSizes) -> u32 {
     for_receiving(sizes) + sizes.tx
@@ -51,7 +51,6 @@ const fn for_receiving(sizes: &RingSizes) -> u32 {
 pub struct Ring {
     ifindex: u32,
     queue: u32,
-    umem: Umem,
     socket: Socket,
     ids: Identifications,
     received: Vec<Frame>,
@@ -65,10 +64,15 @@ pub struct Ring {
     tx_budget: u32,
     /// Frames that TX has.
     tx_frames: u32,
+    /// Frames that the kernel has to receive into: in the fill ring, in rings of
+    /// the device, in the receive ring.
+    rx_frames: u32,
     down_until: BootTime,
     broken: bool,
     /// Why, until somebody took it.
     failure: Option<XskError>,
+    /// The last to be dropped: frames go back to it.
+    umem: Umem,
 }
 
 impl Ring {
@@ -77,17 +81,17 @@ impl Ring {
     pub fn new(
         ifindex: u32,
         queue: u32,
-        (umem, socket): (Umem, Socket),
+        (mut umem, socket): (Umem, Socket),
         sizes: &RingSizes,
         ids: Identifications,
         stats: Arc<RingStats>,
     ) -> Self {
         Self {
+            rx_frames: umem.frames() - umem.free_frames(),
             tx_budget: umem.frames().saturating_sub(for_receiving(sizes)).max(1),
             tx_frames: 0,
             ifindex,
             queue,
-            umem,
             socket,
             ids,
             received: Vec::with_capacity(BATCH),
@@ -98,6 +102,7 @@ impl Ring {
             down_until: BootTime::ZERO,
             broken: false,
             failure: None,
+            umem,
         }
     }
 
@@ -142,6 +147,12 @@ impl Ring {
         self.pending && !self.broken
     }
 
+    /// How long until such a call may be of use; none while no frames wait for one.
+    #[must_use]
+    pub fn next_kick(&self, now: BootTime) -> Option<Duration> {
+        self.is_pending().then(|| self.down_until.since(now))
+    }
+
     /// Why the ring is of no use any more, once.
     pub fn take_failure(&mut self) -> Option<XskError> {
         self.failure.take()
@@ -157,11 +168,16 @@ impl Ring {
     /// [`free`](Self::free); then comes [`refill`](Self::refill).
     pub fn receive(&mut self) -> Vec<Frame> {
         let mut frames = std::mem::take(&mut self.received);
+        let rejected = self.socket.rx.rejected();
         match self.socket.rx.receive(&mut self.umem, &mut frames) {
             // Short of a batch: what comes next is an event.
-            Ok(count) => self.ready = count == BATCH,
+            Ok(count) => {
+                let rejected = self.socket.rx.rejected() - rejected;
+                self.ready = count as u64 + rejected >= BATCH as u64;
+            }
             Err(corrupt) => self.fail(corrupt.into()),
         }
+        self.rx_frames = self.rx_frames.saturating_sub(frames.len() as u32);
         self.stats.rx_packets.add(frames.len() as u64);
         frames
     }
@@ -172,17 +188,34 @@ impl Ring {
     }
 
     /// Ends a batch: keeps the empty list for the next one, and lets the kernel
-    /// have frames to receive into.
+    /// have frames to receive into, but not those for transmitting: a device that
+    /// receives into the UMEM itself would keep them all in rings of its own.
     pub fn refill(&mut self, frames: Vec<Frame>, now: BootTime) {
         debug_assert!(frames.is_empty(), "frames are freed one by one");
         self.received = frames;
-        let size = self.socket.fill.size();
-        let given = self.socket.fill.refill(&mut self.umem, size);
+        let most = self.umem.frames().saturating_sub(self.tx_budget);
+        let more = most.saturating_sub(self.rx_frames);
+        let given = self.socket.fill.refill(&mut self.umem, more);
         let pending = self.socket.fill.pending();
         match (given, pending) {
-            (Ok(_), Ok(pending)) => self.stats.fill_pending.set(pending.into()),
+            (Ok(given), Ok(pending)) => {
+                self.rx_frames += given;
+                self.stats.fill_pending.set(pending.into());
+            }
             (Err(corrupt), _) | (_, Err(corrupt)) => self.fail(corrupt.into()),
         }
+        self.wake_rx(now);
+    }
+
+    /// Looks once more before the worker sleeps: the kernel may have asked for a
+    /// call just after the last refill, and would receive nothing until it comes.
+    pub fn settle(&mut self, now: BootTime) {
+        if self.socket.waits_for_frames() && self.is_up(now) {
+            self.wake_rx(now);
+        }
+    }
+
+    fn wake_rx(&mut self, now: BootTime) {
         if let Err(error) = self.socket.wake_rx() {
             self.judge(error, now);
         }
@@ -277,22 +310,24 @@ impl Ring {
     }
 
     /// Calls the kernel for what is in the transmit ring, if it has to be
-    /// called. Once per batch, and again while [`is_pending`](Self::is_pending).
+    /// called, and frees what it has transmitted. Once per batch, and again while
+    /// [`is_pending`](Self::is_pending).
     pub fn kick(&mut self, now: BootTime) {
-        if !self.pending {
-            return;
-        }
-        match self.socket.wake_tx() {
-            Ok(left) => {
-                self.pending = left > 0;
-                self.stats.tx_pending.set(left.into());
+        if self.pending && self.is_up(now) {
+            match self.socket.wake_tx() {
+                Ok(left) => {
+                    self.pending = left > 0;
+                    self.stats.tx_pending.set(left.into());
+                }
+                Err(error) => self.judge(error, now),
             }
-            Err(error) => self.judge(error, now),
+            let wakeups = self.socket.wakeups();
+            self.stats.tx_wakeups.set(wakeups.tx);
+            self.stats.tx_again.set(wakeups.tx_again);
         }
-        let wakeups = self.socket.wakeups();
-        self.stats.tx_wakeups.set(wakeups.tx);
-        self.stats.tx_again.set(wakeups.tx_again);
-        if let Err(error) = self.complete() {
+        if self.tx_frames > 0
+            && let Err(error) = self.complete()
+        {
             self.fail(error);
         }
     }
@@ -316,6 +351,7 @@ impl Ring {
     fn fail(&mut self, error: XskError) {
         if !self.broken {
             self.broken = true;
+            self.stats.failed.set(1);
             self.failure = Some(error);
         }
     }

@@ -32,6 +32,9 @@ pub struct RingStats {
     pub tx_pending: Counter,
     /// Frames that wait in the fill ring, when last looked at.
     pub fill_pending: Counter,
+    /// 1 since the ring failed: nothing is received from it any more, although
+    /// the kernel still puts packets there.
+    pub failed: Counter,
 }
 
 /// The same at one moment, with what the kernel counts of the socket. For
@@ -51,6 +54,7 @@ pub struct RingTotals {
     pub tx_again: u64,
     pub tx_pending: u64,
     pub fill_pending: u64,
+    pub failed: u64,
     /// See [`Statistics::rx_dropped`].
     pub kernel_rx_dropped: u64,
     /// See [`Statistics::rx_ring_full`].
@@ -77,6 +81,7 @@ impl RingStats {
             tx_again: self.tx_again.get(),
             tx_pending: self.tx_pending.get(),
             fill_pending: self.fill_pending.get(),
+            failed: self.failed.get(),
             kernel_rx_dropped: kernel.rx_dropped,
             kernel_rx_full: kernel.rx_ring_full,
             kernel_fill_empty: kernel.rx_fill_ring_empty_descs,

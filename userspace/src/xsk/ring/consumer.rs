@@ -55,6 +55,12 @@ impl<T: Descriptor> Consumer<T> {
         })
     }
 
+    /// Publishes an index that cannot be.
+    pub(in crate::xsk) fn corrupt(&self) {
+        let far = self.next.wrapping_add(1 << 31);
+        self.words.set_consumer(far, Ordering::Release);
+    }
+
     /// Tells the producer whether it has to call after submitting.
     pub fn set_needs_wakeup(&mut self, needed: bool) {
         self.words.set_needs_wakeup(needed);

@@ -89,6 +89,12 @@ impl<T: Descriptor> Producer<T> {
         self.words.set_consumer(index, Ordering::Release);
     }
 
+    /// Publishes an index that cannot be.
+    pub(in crate::xsk) fn corrupt(&self) {
+        let far = self.next.wrapping_add(1 << 31);
+        self.words.set_producer(far, Ordering::Release);
+    }
+
     /// Moves the published index without writing anything.
     #[cfg(test)]
     pub(in crate::xsk) fn forge_producer(&self, index: u32) {

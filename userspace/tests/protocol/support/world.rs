@@ -58,7 +58,12 @@ impl World {
     /// Hosts that do not know each other.
     pub fn strangers(n: usize, seed: u64) -> Self {
         // Not zero: a clock that begins at zero hides what "never" does.
-        let now = BootTime::from_nanos(1_000_000_000_000);
+        Self::strangers_at(BootTime::from_nanos(1_000_000_000_000), n, seed)
+    }
+
+    /// The same at another time: that of the machine, where threads look at its
+    /// clock.
+    pub fn strangers_at(now: BootTime, n: usize, seed: u64) -> Self {
         let hosts = (0..n).map(|i| Host::new(seed * 100 + i as u64, outer(i), now));
         Self {
             now,

@@ -32,7 +32,7 @@ const COPIED: &[&str] = &[
 ];
 
 /// Tests of more than the core, which the copy leaves out.
-const LEFT_OUT: &[&str] = &["data_path"];
+const LEFT_OUT: &[&str] = &["data_path", "ring_path"];
 
 /// The main file of the tests, less the modules that are left out.
 const TESTS: &str = "userspace/tests/protocol/main.rs";
@@ -118,9 +118,11 @@ impl Tree {
             return Ok(());
         }
         let content = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
-        let left_out = path.file_stem().is_some_and(|stem| {
-            path.starts_with("userspace/tests") && LEFT_OUT.iter().any(|name| stem == *name)
-        });
+        let left_out = path.starts_with("userspace/tests")
+            && LEFT_OUT.iter().any(|name| {
+                let in_folder = path.iter().any(|part| part == *name);
+                in_folder || path.file_stem().is_some_and(|stem| stem == *name)
+            });
         if left_out || path == Path::new(TESTS) {
             return Ok(());
         }
