@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! section header ─ interface 0: outer ─ interface 1: inner ─ packet ─ packet …
+//! ─ statistics: what was missed so far
 //!
 //! every block:  type (4) ─ length (4) ─ body, padded to 4 ─ length (4)
 //! ```
@@ -20,26 +21,32 @@
 
 use std::io::{self, Write};
 
+pub use crate::datapath::taps::{Direction, Side};
 use crate::tunnel::time::WallTime;
 
 /// Bytes of a packet that are kept at most, whatever is asked for: what libpcap
 /// takes (`MAXIMUM_SNAPLEN`).
 pub const SNAP_MAX: u32 = 262_144;
 /// Bytes of an Ethernet header without VLANs.
-const ETHERNET: usize = 14;
+pub(super) const ETHERNET: usize = 14;
 /// Bytes of a name that are kept.
 const NAME_MAX: usize = 64;
 
-const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+pub(super) const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
 const INTERFACE_DESCRIPTION: u32 = 1;
-const ENHANCED_PACKET: u32 = 6;
+/// A packet; its body begins with the number of its interface.
+pub(super) const ENHANCED_PACKET: u32 = 6;
+/// What an interface counted; its body begins with the number of the interface.
+pub(super) const STATISTICS: u32 = 5;
 const OPTION_END: u16 = 0;
 const SHB_USERAPPL: u16 = 4;
 const IF_NAME: u16 = 2;
 const IF_DESCRIPTION: u16 = 3;
 const IF_TSRESOL: u16 = 9;
 const EPB_FLAGS: u16 = 2;
+const ISB_IFRECV: u16 = 4;
+const ISB_IFDROP: u16 = 5;
 /// Time stamps count 10^-9 s.
 const NANOSECONDS: [u8; 1] = [9];
 
@@ -56,24 +63,6 @@ pub struct Sides<'a> {
     /// Bytes of a frame that are kept, its Ethernet header included; the rest is
     /// only counted. At least 14, at most [`SNAP_MAX`].
     pub snap: u32,
-}
-
-/// On which side a packet was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Encrypted.
-    Outer,
-    /// Plaintext.
-    Inner,
-}
-
-/// Which way a packet goes, seen from its interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Received.
-    In,
-    /// Transmitted.
-    Out,
 }
 
 /// What a packet starts with.
@@ -159,16 +148,10 @@ impl<W: Write> Writer<W> {
         let kept = packet.bytes.len().min(self.snap as usize - header.len());
         let len = packet.len.max(packet.bytes.len());
         let len = u32::try_from(len.saturating_add(header.len())).unwrap_or(u32::MAX);
-        let WallTime { secs, nanos } = packet.time;
-        let time = secs
-            .saturating_mul(1_000_000_000)
-            .saturating_add(nanos.into());
+        let time = nanoseconds(packet.time);
         let block = &mut self.block;
         block.begin(ENHANCED_PACKET);
-        block.word(match packet.side {
-            Side::Outer => 0,
-            Side::Inner => 1,
-        });
+        block.word(interface(packet.side));
         block.word((time >> 32) as u32);
         block.word(time as u32);
         block.word((header.len() + kept) as u32);
@@ -183,6 +166,34 @@ impl<W: Write> Writer<W> {
         self.end_block()
     }
 
+    /// Appends what a side has counted so far: packets that passed, and how many of
+    /// them are not in the file because there was no room. The last word counts.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn statistics(
+        &mut self,
+        side: Side,
+        now: WallTime,
+        passed: u64,
+        missed: u64,
+    ) -> io::Result<()> {
+        let time = nanoseconds(now);
+        let block = &mut self.block;
+        block.begin(STATISTICS);
+        block.word(interface(side));
+        block.word((time >> 32) as u32);
+        block.word(time as u32);
+        block.option(ISB_IFRECV, &passed.to_le_bytes());
+        block.option(ISB_IFDROP, &missed.to_le_bytes());
+        self.end_block()
+    }
+
+    /// What it is written to.
+    pub const fn out(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Ends the file; what it was written to.
     ///
     /// # Errors
@@ -195,6 +206,19 @@ impl<W: Write> Writer<W> {
     fn end_block(&mut self) -> io::Result<()> {
         self.out.write_all(self.block.end())
     }
+}
+
+const fn interface(side: Side) -> u32 {
+    match side {
+        Side::Outer => 0,
+        Side::Inner => 1,
+    }
+}
+
+/// Since 1970.
+fn nanoseconds(WallTime { secs, nanos }: WallTime) -> u64 {
+    secs.saturating_mul(1_000_000_000)
+        .saturating_add(nanos.into())
 }
 
 /// The Ethernet header of a packet that has none: no addresses, and the type.

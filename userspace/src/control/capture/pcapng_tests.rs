@@ -7,6 +7,8 @@ struct File {
     /// Name, link type, snap length.
     interfaces: Vec<(String, u16, u32)>,
     packets: Vec<Read>,
+    /// Interface, packets that passed, packets missed.
+    statistics: Vec<(u32, u64, u64)>,
 }
 
 /// A packet as a reader sees it.
@@ -82,6 +84,15 @@ fn read(mut bytes: &[u8]) -> File {
                     len: word(body, 16),
                     flags: word(option(&options, EPB_FLAGS), 0),
                 });
+            }
+            STATISTICS => {
+                let options = options(&body[12..]);
+                let number = |wanted| {
+                    let value = option(&options, wanted).try_into().expect("eight bytes");
+                    u64::from_le_bytes(value)
+                };
+                let counts = (word(body, 0), number(ISB_IFRECV), number(ISB_IFDROP));
+                file.statistics.push(counts);
             }
             other => panic!("a block of type {other:#x}"),
         }
@@ -289,4 +300,17 @@ fn tcpdump_reads_it() {
         assert!(line.starts_with(&format!("1700000000.{time} ")), "{line}");
         assert!(line.contains(".7 > ") && line.contains("UDP"), "{line}");
     }
+}
+
+#[test]
+fn what_was_missed_is_told_of_each_side() {
+    let mut writer = Writer::new(Vec::new(), &sides(1500)).expect("memory");
+    let now = WallTime { secs: 1, nanos: 2 };
+    for (side, passed, missed) in [(Side::Inner, 7, 0), (Side::Outer, u64::MAX, 3)] {
+        writer
+            .statistics(side, now, passed, missed)
+            .expect("memory");
+    }
+    let file = read(&writer.finish().expect("memory"));
+    assert_eq!(file.statistics, [(1, 7, 0), (0, u64::MAX, 3)]);
 }
