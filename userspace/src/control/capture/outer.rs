@@ -82,6 +82,8 @@ mod tests {
     use ringtun_common::packet;
 
     use super::*;
+    use crate::tunnel::transport::Ecn;
+    use ringtun_common::ip::UDP_LEN;
 
     /// A data message of `len` bytes.
     fn message(len: usize) -> Vec<u8> {
@@ -114,9 +116,9 @@ mod tests {
                 assert_eq!(frame[at..], message);
                 let packet = packet::parse(&mut SliceCursor::new(&frame)).expect("sound");
                 assert_eq!(packet.class, Class::WireGuardData);
-                assert_eq!(usize::from(packet.payload_at), at);
+                assert_eq!(packet.network.at + UDP_LEN, at);
                 assert_eq!(usize::from(packet.payload_len), message.len());
-                assert_eq!(packet.traffic_class, 2);
+                assert_eq!(Ecn::of_packet(&frame[packet.network.start..]) as u8, 2);
                 let (theirs, ours) = match direction {
                     Direction::In => (packet.source_port, packet.destination_port),
                     Direction::Out => (packet.destination_port, packet.source_port),
