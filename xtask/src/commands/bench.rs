@@ -1,5 +1,5 @@
-//! `cargo xtask bench` and `cargo xtask interop`: the crate `ringtun-bench`
-//! against other implementations, with the release binary.
+//! `cargo xtask bench`, `cargo xtask interop` and `cargo xtask kernels`: the
+//! crate `ringtun-bench`, with the release binary.
 
 use super::build;
 use super::test::IO_VARIABLE;
@@ -47,6 +47,12 @@ pub struct InteropArguments {
     pub io: Option<String>,
 }
 
+#[derive(Debug, Default, clap::Args)]
+pub struct KernelsArguments {
+    /// 6.1, 6.12; both when none is named
+    pub series: Vec<String>,
+}
+
 /// The suites.
 pub fn run(arguments: &Arguments) -> Result<String> {
     let needs = [packages::DEMO, packages::TEST].concat();
@@ -77,6 +83,21 @@ pub fn interop(arguments: &InteropArguments) -> Result<String> {
             .io
             .as_ref()
             .map_or(String::new(), |io| format!(" with --io {io}")),
+        progress::elapsed()
+    ))
+}
+
+/// Older kernels, in QEMU.
+pub fn kernels(arguments: &KernelsArguments) -> Result<String> {
+    let needs = [packages::DEMO, packages::INTEROP].concat();
+    bench("kernels", &arguments.series, &needs, None)?;
+    let series = if arguments.series.is_empty() {
+        "every kernel".to_owned()
+    } else {
+        arguments.series.join(", ")
+    };
+    Ok(format!(
+        "kernels: {series} passed in {}",
         progress::elapsed()
     ))
 }
