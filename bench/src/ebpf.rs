@@ -1,11 +1,13 @@
-//! What the XDP program costs per packet of each class, against one that passes everything unseen.
+//! What the XDP programs cost per packet of each class, against one that passes everything unseen.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use ringtun::bpf::{PassProgram, WanProgram};
+use ringtun::bpf::{LanProgram, PassProgram, WanProgram};
+use ringtun_common::class::Class;
+use ringtun_common::fixtures::lan::{self, LIMITS, LanFixture, NETWORK4, NETWORK6};
 use ringtun_common::fixtures::{self, Fixture, World};
 use ringtun_common::verdict::Verdict;
 
@@ -32,10 +34,19 @@ pub struct Arguments {
     packets: u32,
 }
 
+/// Which of our programs a case is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Wan,
+    Lan,
+}
+
 /// A frame, and the name of the case it stands for.
 struct Case {
     name: String,
+    side: Side,
     frame: Vec<u8>,
+    verdict: Verdict,
     /// Nanoseconds per packet of each run: ours, and the empty program.
     runs: [Vec<f64>; 2],
 }
@@ -58,17 +69,33 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let socket = ringtun_lab::xdp_socket().context("an AF_XDP socket")?;
     wan.set_socket(World::INTERFACE.first_socket, socket.as_fd())?;
 
-    let mut cases = cases();
+    let mut lan = LanProgram::load()?;
+    lan.insert(NETWORK4.0.into(), NETWORK4.1, LIMITS)?;
+    lan.insert(NETWORK6.0.into(), NETWORK6.1, LIMITS)?;
+
+    let mut cases = wan_cases();
+    cases.extend(lan_cases());
     for run in 0..arguments.runs {
         for case in &mut cases {
             let [ours, pass] = &mut case.runs;
             let nanoseconds = |outcome: std::time::Duration| outcome.as_nanos() as f64;
-            ours.push(nanoseconds(
-                wan.test_run(&case.frame, arguments.packets)?.duration,
-            ));
-            pass.push(nanoseconds(
-                empty.test_run(&case.frame, arguments.packets)?.duration,
-            ));
+            let (frame, packets) = (&case.frame, arguments.packets);
+            let counted = || match case.side {
+                Side::Wan => wan.verdict(case.verdict),
+                Side::Lan => lan.verdict(case.verdict),
+            };
+            let before = counted()?.packets;
+            let outcome = match case.side {
+                Side::Wan => wan.test_run(frame, packets)?,
+                Side::Lan => lan.test_run(frame, packets)?,
+            };
+            ours.push(nanoseconds(outcome.duration));
+            ensure!(
+                counted()?.packets - before == u64::from(packets),
+                "{}: not every packet got the verdict",
+                case.name
+            );
+            pass.push(nanoseconds(empty.test_run(frame, packets)?.duration));
         }
         println!("run {}/{}", run + 1, arguments.runs);
     }
@@ -81,7 +108,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// The first fixture of each class and verdict.
-fn cases() -> Vec<Case> {
+fn wan_cases() -> Vec<Case> {
     let mut seen = Vec::new();
     let mut cases = Vec::new();
     for Fixture {
@@ -101,7 +128,41 @@ fn cases() -> Vec<Case> {
         };
         cases.push(Case {
             name,
+            side: Side::Wan,
             frame,
+            verdict,
+            runs: [Vec::new(), Vec::new()],
+        });
+    }
+    cases
+}
+
+/// The first fixture of each of a few classes and each verdict on it. The one whose
+/// option is lowered is not among them, as the kernel does not restore the frame:
+/// what a clamp costs is what `clamp-bad-checksum` does, and two short writes.
+fn lan_cases() -> Vec<Case> {
+    let mut seen = Vec::new();
+    let mut cases = Vec::new();
+    for LanFixture {
+        frame,
+        class,
+        verdict,
+        ..
+    } in lan::all()
+    {
+        let usual = [Class::Tcp, Class::Udp, Class::GreV0, Class::WireGuardData];
+        if !usual.contains(&class)
+            || verdict == Verdict::Clamped
+            || seen.contains(&(class, verdict))
+        {
+            continue;
+        }
+        seen.push((class, verdict));
+        cases.push(Case {
+            name: format!("lan {} {}", class.label(), verdict.label()),
+            side: Side::Lan,
+            frame,
+            verdict,
             runs: [Vec::new(), Vec::new()],
         });
     }

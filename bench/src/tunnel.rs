@@ -36,7 +36,7 @@ pub struct Arguments {
     #[arg(
         long = "impl",
         value_delimiter = ',',
-        default_value = "ringtun-udp,wireguard-go,none"
+        default_value = "ringtun-udp,ringtun-xdp,wireguard-go,none"
     )]
     implementations: Vec<String>,
     /// The ringtun binary.
@@ -151,6 +151,10 @@ fn implementation(
         "ringtun-udp" => Some((
             Implementation::Ringtun(ringtun.to_owned()),
             &["--io", "udp"][..],
+        )),
+        "ringtun-xdp" => Some((
+            Implementation::Ringtun(ringtun.to_owned()),
+            &["--io", "xdp"][..],
         )),
         other => Some((Implementation::parse(other, ringtun)?, &[])),
     })

@@ -13,12 +13,11 @@ use core::ops::{Add, AddAssign};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum(u64);
 
-/// `a + b` with the carry brought round.
+/// The same sum in 33 bits: two of them can be added without a carry, and so
+/// without a branch, of which the kernel's verifier would walk both sides.
 #[inline(always)]
-const fn add_carry(a: u64, b: u64) -> u64 {
-    let (sum, carry) = a.overflowing_add(b);
-    // After an overflow the sum is at most 2^64 - 2: this cannot overflow again.
-    sum + carry as u64
+const fn narrow(sum: u64) -> u64 {
+    (sum >> 32) + (sum & 0xffff_ffff)
 }
 
 impl Sum {
@@ -31,8 +30,8 @@ impl Sum {
     #[must_use]
     pub fn of(data: &[u8]) -> Self {
         // Eight independent lanes of 32-bit words in 64-bit accumulators: no
-        // carry to propagate, so that the compiler turns this into vectors. A
-        // lane overflows after 2^32 rounds of 32 bytes, far past any packet.
+        // carry to propagate, so that the compiler turns this into vectors. They
+        // overflow together after 2^32 words, far past any packet.
         let mut lanes = [0u64; 8];
         let (blocks, rest) = data.as_chunks::<32>();
         for block in blocks {
@@ -41,19 +40,24 @@ impl Sum {
                 *lane += u64::from(u32::from_ne_bytes(*word));
             }
         }
-        let mut sum = 0;
-        for lane in lanes {
-            sum = add_carry(sum, lane);
-        }
+        let mut sum: u64 = lanes.iter().sum();
         let (words, rest) = rest.as_chunks::<4>();
         for word in words {
-            sum = add_carry(sum, u64::from(u32::from_ne_bytes(*word)));
+            sum += u64::from(u32::from_ne_bytes(*word));
         }
         let mut tail = [0u8; 4];
         for (to, from) in tail.iter_mut().zip(rest) {
             *to = *from;
         }
-        Self(add_carry(sum, u64::from(u32::from_ne_bytes(tail))))
+        Self(sum + u64::from(u32::from_ne_bytes(tail)))
+    }
+
+    /// A sum as the kernel's `bpf_csum_diff` gives it: 32 bits in the machine's
+    /// byte order.
+    #[inline]
+    #[must_use]
+    pub const fn of_kernel(sum: u32) -> Self {
+        Self(sum as u64)
     }
 
     /// The sum of one 16-bit number that stands in network byte order in the packet.
@@ -92,11 +96,11 @@ impl Sum {
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         // Ones' complement subtraction is addition of the complement (RFC 1624 eqn. 3).
-        Self(add_carry(self.0, !other.folded() as u64))
+        Self(narrow(self.0) + !other.folded() as u64)
     }
 
     const fn folded(self) -> u16 {
-        let sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
+        let sum = narrow(self.0);
         let sum = (sum >> 16) + (sum & 0xffff);
         let sum = (sum >> 16) + (sum & 0xffff);
         ((sum >> 16) + (sum & 0xffff)) as u16
@@ -142,7 +146,7 @@ impl Add for Sum {
     type Output = Self;
     #[inline(always)]
     fn add(self, other: Self) -> Self {
-        Self(add_carry(self.0, other.0))
+        Self(narrow(self.0) + narrow(other.0))
     }
 }
 

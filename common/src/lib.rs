@@ -4,6 +4,7 @@
 //! * [`checksum`]: the Internet checksum and its incremental update.
 //! * [`cursor`]: how the parser reads a packet, in the kernel and on the host.
 //! * [`ip`]: views of IPv4, IPv6, TCP and UDP headers.
+//! * [`lan`]: what the LAN side does with a packet.
 //! * [`mss`]: the MSS clamp.
 //! * [`packet`]: the parser, from the Ethernet header to a [`class`].
 //! * [`ring`]: names of the program that takes every frame.
@@ -20,6 +21,7 @@ pub mod cursor;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 pub mod ip;
+pub mod lan;
 pub mod mss;
 pub mod packet;
 pub mod ring;

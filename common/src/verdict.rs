@@ -1,4 +1,5 @@
-//! What becomes of a packet on the WAN side, and why: one value of one enum.
+//! What becomes of a packet, and why: one value of one enum for both sides. How
+//! the WAN side chooses it is here, how the LAN side does in [`lan`](crate::lan).
 
 use crate::class::Class;
 use crate::packet::{Packet, Part, Unreadable};
@@ -7,7 +8,7 @@ use crate::tables::{LocalEndpoint, Tables};
 /// What the XDP program does with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// `XDP_PASS`: on to the kernel's stack, untouched.
+    /// `XDP_PASS`: on to the kernel's stack.
     Pass,
     /// `XDP_REDIRECT`: into an AF_XDP socket.
     Redirect,
@@ -54,6 +55,16 @@ verdicts! {
     Handshake = "handshake" => Pass,
     /// A tunnel's packet that is not for a device of ours.
     Foreign = "foreign" => Pass,
+    /// A SYN into a tunnel whose MSS option was lowered to what fits.
+    Clamped = "clamped" => Pass,
+    /// A SYN into a tunnel without an MSS option, or with one that fits.
+    ClampFits = "clamp-fits" => Pass,
+    /// A SYN into a tunnel that asks for too much and has a wrong checksum: it is
+    /// left alone, as it will be dropped for that.
+    ClampBadChecksum = "clamp-bad-checksum" => Pass,
+    /// A SYN into a tunnel that asks for too much and is too long to be verified:
+    /// left alone.
+    ClampOutOfReach = "clamp-out-of-reach" => Pass,
     /// A fragment of an IP packet, the first or a later one.
     Fragment = "fragment" => Pass,
     /// IP that belongs to no tunnel.
@@ -93,7 +104,7 @@ impl From<Unreadable> for Verdict {
 
 /// Judges a frame of `len` bytes, of which the parser said `parsed`. If the
 /// verdict is [`Verdict::Ours`], `tables` has handed the frame to its socket.
-#[inline]
+#[inline(always)]
 pub fn judge(
     parsed: &Result<Packet, Unreadable>,
     len: usize,
@@ -105,12 +116,12 @@ pub fn judge(
     }
 }
 
-#[inline]
+#[inline(always)]
 fn verdict(packet: &Packet, len: usize, tables: &mut impl Tables) -> Verdict {
     if !packet.ip {
         return Verdict::NotIp;
     }
-    if packet.part != Part::Whole {
+    if packet.network.part != Part::Whole {
         return Verdict::Fragment;
     }
     if !packet.class.is_tunnel() {
@@ -124,17 +135,20 @@ fn verdict(packet: &Packet, len: usize, tables: &mut impl Tables) -> Verdict {
 
 /// `None` if the packet is for no device of ours: another host's frame, another
 /// host's address, or a port that no device listens on.
-#[inline]
+#[inline(always)]
 fn wireguard(packet: &Packet, len: usize, tables: &mut impl Tables) -> Option<Verdict> {
     if !tables.has_port(packet.destination_port) {
         return None;
     }
     let interface = tables.interface()?;
+    if packet.network.is_ambiguous() {
+        return None;
+    }
     if packet.destination_mac != interface.mac {
         return None;
     }
     if !tables.is_ours(&LocalEndpoint::new(
-        packet.destination,
+        packet.network.destination,
         packet.destination_port,
     )) {
         return None;

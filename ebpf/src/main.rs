@@ -5,7 +5,8 @@
 //! nothing else.
 //!
 //! * [`cursor`]: the frame as the parser sees it; the only pointer arithmetic.
-//! * [`tables`]: the maps that the agent fills.
+//! * [`tables`]: the maps of the WAN side, which the agent fills.
+//! * [`lan`]: those of the LAN side.
 //! * [`counters`]: packets and bytes by verdict and by class.
 //! * [`ring`]: a program of its own that takes every frame.
 #![feature(asm_experimental_arch)]
@@ -14,15 +15,17 @@
 
 mod counters;
 mod cursor;
+mod lan;
 mod ring;
 mod tables;
 
 use aya_ebpf::bindings::xdp_action::{XDP_PASS, XDP_REDIRECT};
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use cursor::FrameCursor;
+use lan::LanFrame;
 use ringtun_common::cursor::Cursor as _;
 use ringtun_common::packet;
-use ringtun_common::verdict::{self, Action};
+use ringtun_common::verdict::{self, Action, Verdict};
 use tables::FrameTables;
 
 /// Frames that arrive on a WAN interface.
@@ -36,6 +39,42 @@ pub fn ringtun_wan(ctx: XdpContext) -> u32 {
     let parsed = packet::parse(&mut cursor);
     let (class, verdict) = verdict::judge(&parsed, len, &mut FrameTables::new(&ctx));
     counters::count(class, verdict, len);
+    action(verdict)
+}
+
+/// Frames that arrive on a LAN interface.
+#[xdp(frags)]
+pub fn ringtun_lan(ctx: XdpContext) -> u32 {
+    let mut cursor = FrameCursor::new(&ctx);
+    let len = cursor.frame_len();
+    let parsed = packet::parse(&mut cursor);
+    let (class, verdict) = ringtun_common::lan::judge(&parsed, &mut LanFrame::new(&ctx));
+    counters::count(class, verdict, len);
+    action(verdict)
+}
+
+/// Those of them that are GRE into a tunnel: `ringtun_lan` hands them over.
+#[xdp(frags)]
+pub fn ringtun_lan_gre(ctx: XdpContext) -> u32 {
+    let mut cursor = FrameCursor::new(&ctx);
+    let len = cursor.frame_len();
+    let (class, verdict) = lan::gre(&ctx, &mut cursor);
+    counters::count(class, verdict, len);
+    action(verdict)
+}
+
+/// Those that may be a SYN into a tunnel: either of the two hands them over.
+#[xdp(frags)]
+pub fn ringtun_lan_clamp(ctx: XdpContext) -> u32 {
+    let mut cursor = FrameCursor::new(&ctx);
+    let len = cursor.frame_len();
+    let (class, verdict) = lan::clamp(&mut cursor);
+    counters::count(class, verdict, len);
+    action(verdict)
+}
+
+#[inline(always)]
+fn action(verdict: Verdict) -> u32 {
     match verdict.action() {
         Action::Pass => XDP_PASS,
         // To the socket that was found while judging.

@@ -1,4 +1,4 @@
-//! The maps that the agent fills.
+//! The maps of the WAN side, which the agent fills.
 
 use aya_ebpf::bindings::xdp_action::{XDP_PASS, XDP_REDIRECT};
 use aya_ebpf::macros::map;

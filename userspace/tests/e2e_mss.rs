@@ -9,7 +9,11 @@ use std::time::Duration;
 use ringtun_lab::link::veth;
 use ringtun_lab::stream::{self, Plan};
 use ringtun_lab::tunnel::Options;
+#[cfg(ringtun_bpf)]
+use ringtun_lab::wait;
 use ringtun_lab::{NetNs, Tunnel, names};
+#[cfg(ringtun_bpf)]
+use serde_json::Value;
 
 /// How long to wait for what must come, on a machine whose processors are taken.
 const SOON: Duration = Duration::from_secs(60);
@@ -19,7 +23,7 @@ const PORT: u16 = 7000;
 struct Sites {
     // Before the tunnel, whose namespaces hold the other ends.
     hosts: [Host; 2],
-    _tunnel: Tunnel,
+    tunnel: Tunnel,
 }
 
 struct Host {
@@ -37,28 +41,30 @@ fn address(at: usize, v6: bool) -> IpAddr {
 
 impl Sites {
     fn new(arguments: &[&str], mtu: u16) -> Sites {
+        let lans = [names::unique("l"), names::unique("l")];
+        Sites::with_lans(arguments, mtu, &lans)
+    }
+
+    /// With these names of the gateways' interfaces towards the hosts.
+    fn with_lans(arguments: &[&str], mtu: u16, lans: &[String; 2]) -> Sites {
         let ringtun = e2e::ringtun();
         let options = Options {
             arguments,
             ..Options::default()
         };
         let tunnel = Tunnel::new([&ringtun, &ringtun], &options).unwrap();
-        let hosts = [0, 1].map(|at| Sites::host(&tunnel, at, mtu));
-        Sites {
-            hosts,
-            _tunnel: tunnel,
-        }
+        let hosts = [0, 1].map(|at| Sites::host(&tunnel, at, mtu, &lans[at]));
+        Sites { hosts, tunnel }
     }
 
-    fn host(tunnel: &Tunnel, at: usize, mtu: u16) -> Host {
+    fn host(tunnel: &Tunnel, at: usize, mtu: u16, lan: &str) -> Host {
         let (near, far) = (at, 1 - at);
         let gateway = tunnel.ns(at);
         let host = Host {
             ns: NetNs::new("h").unwrap(),
             device: names::unique("h"),
         };
-        let lan = names::unique("l");
-        veth(gateway, &lan, &host.ns, &host.device).unwrap();
+        veth(gateway, lan, &host.ns, &host.device).unwrap();
         let device = &tunnel.devices[at].name;
         gateway
             .ip(&format!(
@@ -188,4 +194,99 @@ fn the_operator_may_ask_for_less() {
     for v6 in [false, true] {
         assert_eq!(sites.transfer(0, v6, &bulk()).unwrap(), [1000; 2]);
     }
+}
+
+/// What `ringtun show` says of a gateway.
+#[cfg(ringtun_bpf)]
+fn show(tunnel: &Tunnel, at: usize) -> Value {
+    let ringtun = e2e::ringtun();
+    let program = ringtun.program.to_str().unwrap();
+    let arguments = ["show", &tunnel.devices[at].name, "--json"];
+    let text = tunnel.ns(at).run(program, arguments).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The program on the network card does it, before the kernel sees the packet.
+#[cfg(ringtun_bpf)]
+#[test]
+fn on_the_lan_side_the_network_card_lowers_it() {
+    let lans = [names::unique("l"), names::unique("l")];
+    // Each gateway has one of the two; the other never comes there.
+    let arguments = ["--lan", &lans.join(",")];
+    let sites = Sites::with_lans(&arguments, 1420, &lans);
+    for at in [0, 1] {
+        let attached = wait::until("the program", SOON, || {
+            let lan = show(&sites.tunnel, at)["lan"].clone();
+            let is_native =
+                |lan: &Value| lan["name"] == lans[at].as_str() && lan["xdp"] == "native";
+            Ok(lan
+                .as_array()
+                .is_some_and(|all| all.iter().any(is_native))
+                .then_some(lan))
+        });
+        let lan = attached.unwrap();
+        let absent = |lan: &Value| {
+            lan["refused"]
+                .as_str()
+                .is_some_and(|why| why.contains("yet"))
+        };
+        assert!(lan.as_array().unwrap().iter().any(absent), "{lan}");
+    }
+    let clamped = |at| {
+        let shown = show(&sites.tunnel, at);
+        shown["lan_verdicts"]["clamped"]["packets"]
+            .as_u64()
+            .unwrap()
+    };
+    for (number, (mtu, from, v6)) in [
+        (1420, 0, false),
+        (1420, 1, true),
+        (1280, 1, false),
+        (1280, 0, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for at in [0, 1] {
+            let device = &sites.tunnel.devices[at].name;
+            sites
+                .tunnel
+                .ns(at)
+                .ip(&format!("link set {device} mtu {mtu}\n"))
+                .unwrap();
+            // The map follows the device's MTU.
+            wait::until("the new MTU to be known", SOON, || {
+                Ok((show(&sites.tunnel, at)["mtu"] == mtu).then_some(()))
+            })
+            .unwrap();
+        }
+        let fits = if v6 { mtu - 60 } else { mtu - 40 };
+        let told = sites.transfer(from, v6, &bulk()).unwrap();
+        assert_eq!(told, [fits; 2], "MTU {mtu}, IPv6 {v6}");
+        // The SYN on one side, the SYN-ACK on the other.
+        for at in [0, 1] {
+            assert_eq!(clamped(at), number as u64 + 1, "gateway {at}");
+        }
+    }
+    // Its networks are nobody's any more: SYNs pass as they are.
+    let peer = &sites.tunnel.keys[1].public;
+    sites.tunnel.set(0, &format!("peer {peer} remove")).unwrap();
+    let to = SocketAddr::new(address(1, false), PORT);
+    wait::until("a SYN that is left alone", SOON, || {
+        let before = clamped(0);
+        // Not answered: what counts is what the card does with it.
+        let answer = sites.hosts[0].ns.connect(to, Duration::from_millis(100));
+        assert!(answer.is_err(), "there is no way");
+        Ok((clamped(0) == before).then_some(()))
+    })
+    .unwrap();
+    let last = clamped(0);
+    assert!(last >= 4, "{last}");
+    assert!(
+        sites.hosts[0]
+            .ns
+            .connect(to, Duration::from_millis(100))
+            .is_err()
+    );
+    assert_eq!(clamped(0), last, "it stays so");
 }

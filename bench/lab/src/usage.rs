@@ -44,6 +44,17 @@ pub fn of(pid: u32) -> Result<Usage> {
     })
 }
 
+/// Processor time the calling thread has used so far, seconds; as of the last tick of the scheduler.
+///
+/// # Errors
+/// The kernel has no `/proc/PID/schedstat` (CONFIG_SCHED_INFO).
+pub fn thread() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let first = text.split(' ').next().unwrap_or_default();
+    let nanoseconds: u64 = first.parse().context("/proc/thread-self/schedstat")?;
+    Ok(nanoseconds as f64 / 1e9)
+}
+
 /// Processor time the whole machine has spent busy since boot, seconds over all processors.
 ///
 /// # Errors

@@ -12,6 +12,9 @@
 //! A veth has no interrupt: the receiving device's part, XDP and the copy included, runs on the
 //! sender's processor. So beside each rate is that of the same generator into a sink.
 //!
+//! A rate is that of whatever processor time the machine has left. What one packet costs the thread
+//! in question is told too, and changes less on a machine that others use.
+//!
 //! * [`line`]: a veth pair between two namespaces.
 //! * [`source`]: what sends as fast as it can.
 //! * [`ends`]: receiver, forwarder, sink.
@@ -30,7 +33,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ringtun_lab::registry;
 
 use crate::report::{Host, Report, Row, median};
-use subject::Subject;
+use subject::{Sample, Subject};
 
 /// Bytes of a frame: the shortest of Ethernet, and what a tunnel over Ethernet carries inside.
 const SIZES: [usize; 2] = [64, 1420];
@@ -68,8 +71,17 @@ struct Measured {
     case: String,
     implementation: &'static str,
     subject: Subject,
-    /// Packets per second.
-    runs: Vec<f64>,
+    runs: Vec<Sample>,
+}
+
+impl Measured {
+    fn rates(&self) -> Vec<f64> {
+        self.runs.iter().map(|sample| sample.rate).collect()
+    }
+
+    fn costs(&self) -> Vec<f64> {
+        self.runs.iter().map(|sample| sample.cost).collect()
+    }
 }
 
 /// Runs the suite.
@@ -99,18 +111,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let time = Duration::from_secs(arguments.seconds.into());
     for run in 0..arguments.runs {
         for measured in &mut all {
-            let rate = measured
+            let sample = measured
                 .subject
                 .measure(time)
                 .with_context(|| format!("{}, {}", measured.case, measured.implementation))?;
-            measured.runs.push(rate);
+            measured.runs.push(sample);
             println!(
-                "run {}/{} {:<13} {:<13} {:.3} Mpps",
+                "run {}/{} {:<13} {:<13} {:.3} Mpps, {:.0} ns",
                 run + 1,
                 arguments.runs,
                 measured.case,
                 measured.implementation,
-                rate / 1e6
+                sample.rate / 1e6,
+                sample.cost
             );
         }
     }
@@ -122,7 +135,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     print_table(&all);
     if let Some(file) = &arguments.json {
-        report(all)?.write(file)?;
+        report(&all)?.write(file)?;
         println!("written to {}", file.display());
     }
     Ok(())
@@ -159,44 +172,57 @@ fn subject(case: &str, implementation: &str, size: usize) -> Result<Subject> {
 
 fn print_table(all: &[Measured]) {
     println!(
-        "\n{:<13} {:<13} {:>8} {:>15} {:>8}",
-        "case", "impl", "Mpps", "(min–max)", "vs other"
+        "\n{:<13} {:<13} {:>8} {:>13} {:>8} {:>10} {:>11}",
+        "case", "impl", "Mpps", "(min–max)", "vs other", "ns/packet", "(min–max)"
     );
+    let spread = |runs: &[f64], unit: f64, digits: usize| {
+        let low = runs.iter().copied().fold(f64::INFINITY, f64::min) / unit;
+        let high = runs.iter().copied().fold(0.0, f64::max) / unit;
+        format!("{low:.digits$}–{high:.digits$}")
+    };
     for (at, measured) in all.iter().enumerate() {
-        let rate = median(&measured.runs);
-        let low = measured.runs.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = measured.runs.iter().copied().fold(0.0, f64::max);
+        let (rates, costs) = (measured.rates(), measured.costs());
         // Each case is two rows, ours first.
         let ratio = if measured.implementation == OURS {
-            format!("{:.2}", rate / median(&all[at + 1].runs))
+            format!("{:.2}", median(&rates) / median(&all[at + 1].rates()))
         } else {
             String::new()
         };
         println!(
-            "{:<13} {:<13} {:>8.3} {:>15} {ratio:>8}",
+            "{:<13} {:<13} {:>8.3} {:>13} {ratio:>8} {:>10.0} {:>11}",
             measured.case,
             measured.implementation,
-            rate / 1e6,
-            format!("{:.3}–{:.3}", low / 1e6, high / 1e6),
+            median(&rates) / 1e6,
+            spread(&rates, 1e6, 3),
+            median(&costs),
+            spread(&costs, 1.0, 0),
         );
     }
 }
 
-fn report(all: Vec<Measured>) -> Result<Report> {
-    let rows = all.into_iter().map(|measured| Row {
-        suite: "ring",
-        case: measured.case,
-        implementation: measured.implementation.to_owned(),
-        metric: "rate",
-        unit: "packet/s",
-        value: median(&measured.runs),
-        runs: measured.runs,
-    });
+fn report(all: &[Measured]) -> Result<Report> {
+    let mut rows = Vec::new();
+    for measured in all {
+        for (metric, unit, runs) in [
+            ("rate", "packet/s", measured.rates()),
+            ("cost", "ns", measured.costs()),
+        ] {
+            rows.push(Row {
+                suite: "ring",
+                case: measured.case.clone(),
+                implementation: measured.implementation.to_owned(),
+                metric,
+                unit,
+                value: median(&runs),
+                runs,
+            });
+        }
+    }
     Ok(Report {
         schema: 1,
         host: Host::this()?,
         versions: BTreeMap::from([(OURS.to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
-        rows: rows.collect(),
+        rows,
     })
 }
 

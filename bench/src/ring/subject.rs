@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
-use ringtun_lab::PacketSocket;
+use ringtun_lab::{PacketSocket, usage};
 
 use super::ends::{Forwarder, Receiver, Sink};
 use super::line::Line;
@@ -20,6 +20,16 @@ pub struct Subject {
     end: End,
     /// Held: dropping a link removes its namespaces.
     _lines: Vec<Line>,
+}
+
+/// What one run gave.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// Packets per second that arrived.
+    pub rate: f64,
+    /// Nanoseconds of the thread that is measured, per packet: of the one that receives or
+    /// forwards, turns that find nothing and waking up included, or else of the one that sends.
+    pub cost: f64,
 }
 
 enum End {
@@ -73,33 +83,24 @@ impl Subject {
         })
     }
 
-    /// Packets per second that arrive, over `time`.
-    pub fn measure(&mut self, time: Duration) -> Result<f64> {
+    /// Lets it run, and measures for `time`.
+    pub fn measure(&mut self, time: Duration) -> Result<Sample> {
         let Self { source, end, .. } = self;
         let stop = AtomicBool::new(false);
+        // The processor time that the turns took, seconds.
         let repeat = |turn: &mut dyn FnMut() -> Result<()>| {
-            let mut result = Ok(());
-            while result.is_ok() && !stop.load(Relaxed) {
-                result = turn();
+            let before = usage::thread()?;
+            while !stop.load(Relaxed) {
+                turn()?;
             }
-            result
+            Ok::<_, anyhow::Error>(usage::thread()? - before)
         };
-        let rate = thread::scope(|scope| {
-            let sending = scope.spawn(|| repeat(&mut || source.turn()));
-            let (receiving, counter) = match end {
-                End::Sink(sink) => (None, Counter::Sink(sink)),
-                End::Forwarder(forwarder, sink) => (
-                    Some(scope.spawn(|| repeat(&mut || forwarder.turn()))),
-                    Counter::Sink(sink),
-                ),
-                End::Receiver(receiver, received) => {
-                    let received = &*received;
-                    (
-                        Some(scope.spawn(move || repeat(&mut || receiver.turn(received)))),
-                        Counter::Received(received),
-                    )
-                }
-            };
+        thread::scope(|scope| {
+            let (counter, receive) = end.split();
+            let first = counter.read()?;
+            let repeat = &repeat;
+            let sending = scope.spawn(move || repeat(&mut || source.turn()));
+            let receiving = receive.map(|mut turn| scope.spawn(move || repeat(&mut *turn)));
             // The time is what is asked for here, not an event.
             thread::sleep(WARM_UP);
             let before = counter.read();
@@ -108,13 +109,18 @@ impl Subject {
             let after = counter.read();
             let seconds = begin.elapsed().as_secs_f64();
             stop.store(true, Relaxed);
+            let mut used = 0.0;
             for thread in [Some(sending), receiving].into_iter().flatten() {
-                thread.join().map_err(|_| anyhow!("a thread panicked"))??;
+                // The last one is the one that is measured.
+                used = thread.join().map_err(|_| anyhow!("a thread panicked"))??;
             }
-            Ok::<_, anyhow::Error>((after? - before?) as f64 / seconds)
-        })?;
-        ensure!(rate > 0.0, "nothing arrived");
-        Ok(rate)
+            let (before, after, last) = (before?, after?, counter.read()?);
+            ensure!(after > before, "nothing arrived");
+            Ok(Sample {
+                rate: (after - before) as f64 / seconds,
+                cost: used * 1e9 / (last - first) as f64,
+            })
+        })
     }
 
     /// Fails unless every frame of every socket is accounted for.
@@ -124,6 +130,27 @@ impl Subject {
             End::Sink(_) => Ok(()),
             End::Receiver(receiver, _) => receiver.audit(),
             End::Forwarder(forwarder, _) => forwarder.audit(),
+        }
+    }
+}
+
+/// Receives or forwards one batch.
+type Turn<'a> = Box<dyn FnMut() -> Result<()> + Send + 'a>;
+
+impl End {
+    /// Where arrived frames are counted, and what a thread has to do here.
+    fn split(&mut self) -> (Counter<'_>, Option<Turn<'_>>) {
+        match self {
+            End::Sink(sink) => (Counter::Sink(sink), None),
+            End::Receiver(receiver, received) => {
+                let received = &*received;
+                let turn = Box::new(move || receiver.turn(received));
+                (Counter::Received(received), Some(turn))
+            }
+            End::Forwarder(forwarder, sink) => {
+                let turn = Box::new(move || forwarder.turn());
+                (Counter::Sink(sink), Some(turn))
+            }
         }
     }
 }

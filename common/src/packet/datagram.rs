@@ -19,7 +19,7 @@ const IKE_HEADER_LEN: usize = 28;
 /// A WireGuard message is looked for first, on every port: it begins as nothing
 /// else does (an SPI or IKE's cookie of that value is a matter of chance, and
 /// OpenVPN has no opcode 0), and users do put it on the ports of others.
-#[inline]
+#[inline(always)]
 pub(super) fn classify<C: Cursor>(
     cursor: &mut C,
     len: usize,
@@ -50,7 +50,7 @@ pub(super) fn classify<C: Cursor>(
 }
 
 /// Data carries the index that its receiver chose.
-#[inline]
+#[inline(always)]
 fn wireguard<C: Cursor>(
     cursor: &mut C,
     kind: MessageType,
@@ -72,7 +72,7 @@ fn wireguard<C: Cursor>(
 /// ```text
 /// initiator SPI (8) | responder SPI (8) | next (1) | version (1) | exchange (1) | flags (1) | …
 /// ```
-#[inline]
+#[inline(always)]
 fn exchange<C: Cursor>(cursor: &mut C, len: usize) -> Result<Class, Unreadable> {
     if len < IKE_HEADER_LEN {
         return Ok(Class::Udp);
@@ -95,7 +95,7 @@ fn exchange<C: Cursor>(cursor: &mut C, len: usize) -> Result<Class, Unreadable> 
 }
 
 /// RFC 3948, section 2: ESP, or four zero bytes and IKE.
-#[inline]
+#[inline(always)]
 fn nat_traversal<C: Cursor>(
     cursor: &mut C,
     head: [u8; 4],
@@ -121,7 +121,7 @@ fn nat_traversal<C: Cursor>(
 
 /// OpenVPN over UDP: opcode and key id in the first byte; data of version 2
 /// carries the id of the peer in the next three.
-#[inline]
+#[inline(always)]
 fn open_vpn(head: [u8; 4], len: usize, packet: &mut Packet) -> Class {
     // A control packet: opcode, session id (8), no acknowledgments (1).
     const CONTROL_MIN_LEN: usize = 10;

@@ -34,7 +34,8 @@ fn every_class_and_verdict_has_a_fixture_and_every_fixture_its_own_name() {
     }
     let with = fixtures.iter().map(|f| f.verdict);
     let without = fixtures.iter().map(|f| f.verdict_without_socket());
-    let verdicts: HashSet<_> = with.chain(without).collect();
+    let lan = fixtures::lan::all().into_iter().map(|f| f.verdict);
+    let verdicts: HashSet<_> = with.chain(without).chain(lan).collect();
     for verdict in Verdict::ALL {
         assert!(verdicts.contains(verdict), "no fixture for {verdict:?}");
     }
@@ -46,19 +47,26 @@ fn every_class_and_verdict_has_a_fixture_and_every_fixture_its_own_name() {
 #[test]
 fn addresses_ports_and_length_are_read() {
     let udp = frames::udp_between(0x1234, 51820, &fixtures::message(4, 40));
-    for (frame, payload_at, source, destination) in [
-        (
-            frames::over4(17, &udp),
-            42,
-            mapped([192, 0, 2, 1]),
-            mapped(frames::HOST4),
-        ),
-        (
-            frames::over6(17, &udp),
-            62,
-            [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
-            frames::HOST6,
-        ),
+    let network = Network {
+        v4: true,
+        source: mapped(frames::PEER4),
+        destination: mapped(frames::HOST4),
+        part: Part::Whole,
+        start: 14,
+        protocol: 17,
+        at: 14 + 20,
+        len: 48,
+    };
+    let six = Network {
+        v4: false,
+        source: frames::PEER6,
+        destination: frames::HOST6,
+        at: 14 + 40,
+        ..network
+    };
+    for (frame, network) in [
+        (frames::over4(17, &udp), network),
+        (frames::over6(17, &udp), six),
     ] {
         assert_eq!(
             read(&frame),
@@ -66,13 +74,10 @@ fn addresses_ports_and_length_are_read() {
                 class: Class::WireGuardData,
                 ip: true,
                 destination_mac: frames::HOST_MAC,
-                source,
-                destination,
-                part: Part::Whole,
+                network,
                 source_port: 0x1234,
                 destination_port: 51820,
-                traffic_class: 0,
-                payload_at,
+                syn: false,
                 payload_len: 40,
                 key: 0xa5a5_a5a5,
             })
@@ -88,7 +93,7 @@ fn each_class_with_flows_of_its_own_gives_their_key() {
         fixtures
             .filter(|fixture| fixture.class == wanted)
             .filter_map(|fixture| read(&fixture.frame).ok())
-            .filter(|packet| packet.part == Part::Whole)
+            .filter(|packet| packet.network.part == Part::Whole)
             .map(|packet| packet.key)
             .collect()
     };
@@ -139,7 +144,7 @@ fn every_truncation_of_every_fixture_is_refused_or_the_same() {
 
 #[test]
 fn a_frame_whose_first_buffer_ends_early_is_read_as_far_as_it_reaches() {
-    struct Short<'a>(SliceCursor<'a>, usize);
+    struct Short<'a>(SliceCursor<&'a [u8]>, usize);
     impl Cursor for Short<'_> {
         fn frame_len(&self) -> usize {
             self.1
@@ -210,9 +215,9 @@ proptest! {
             prop_assert_eq!(packet.destination_mac, frames::HOST_MAC);
             prop_assert_eq!(packet.destination_port, frames::PORT);
             prop_assert!(
-                packet.destination == mapped(frames::HOST4) || packet.destination == frames::HOST6
+                [mapped(frames::HOST4), frames::HOST6].contains(&packet.network.destination)
             );
-            prop_assert_eq!(packet.part, Part::Whole);
+            prop_assert_eq!(packet.network.part, Part::Whole);
         }
     }
 }

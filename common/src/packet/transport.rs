@@ -3,7 +3,7 @@
 use super::{Packet, Part, Unreadable, datagram};
 use crate::class::Class;
 use crate::cursor::Cursor;
-use crate::ip::{AH, ESP, GRE, ICMP, ICMPV6, TCP, TCP_LEN, UDP, UDP_LEN};
+use crate::ip::{AH, ESP, GRE, ICMP, ICMPV6, TCP, TCP_LEN, TCP_SYN, UDP, UDP_LEN};
 
 /// PPTP's control connection (RFC 2637, section 3).
 pub const PPTP_PORT: u16 = 1723;
@@ -14,15 +14,14 @@ const HEAD_LEN: usize = 32;
 /// SPI and sequence number.
 const ESP_HEADER_LEN: usize = 8;
 
-/// The class of `room` bytes of `protocol`; what identifies the flow goes into `packet`.
-#[inline]
+/// The class of what `packet.network` carries; what identifies the flow goes into `packet`.
+#[inline(always)]
 pub(super) fn classify<C: Cursor>(
     cursor: &mut C,
-    protocol: u8,
-    room: usize,
     packet: &mut Packet,
 ) -> Result<Class, Unreadable> {
-    match protocol {
+    let room = packet.network.len;
+    match packet.network.protocol {
         UDP => udp(cursor, room, packet),
         TCP => tcp(cursor, room, packet),
         ESP => esp(cursor, room, packet),
@@ -34,7 +33,7 @@ pub(super) fn classify<C: Cursor>(
 }
 
 /// UDP (RFC 768).
-#[inline]
+#[inline(always)]
 fn udp<C: Cursor>(cursor: &mut C, room: usize, packet: &mut Packet) -> Result<Class, Unreadable> {
     if room < UDP_LEN {
         return Err(Unreadable::Malformed);
@@ -42,31 +41,34 @@ fn udp<C: Cursor>(cursor: &mut C, room: usize, packet: &mut Packet) -> Result<Cl
     let header: [u8; UDP_LEN] = cursor.take()?;
     let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
     // A first fragment holds less than the datagram's length.
-    if len < UDP_LEN || (len > room && packet.part == Part::Whole) {
+    if len < UDP_LEN || (len > room && packet.network.part == Part::Whole) {
         return Err(Unreadable::Malformed);
     }
     packet.source_port = u16::from_be_bytes([header[0], header[1]]);
     packet.destination_port = u16::from_be_bytes([header[2], header[3]]);
     let payload_len = len - UDP_LEN;
-    // A frame is read no further than 64 KiB.
-    packet.payload_at = cursor.offset() as u16;
     // Not more than 65,527.
     packet.payload_len = payload_len as u16;
-    if packet.part == Part::First && room < UDP_LEN + HEAD_LEN {
+    if packet.network.part == Part::First && room < UDP_LEN + HEAD_LEN {
         return Ok(Class::Udp);
     }
     datagram::classify(cursor, payload_len, packet)
 }
 
-/// TCP (RFC 9293): the ports.
-#[inline]
+/// TCP (RFC 9293): the ports and, of a whole segment, the SYN flag.
+#[inline(always)]
 fn tcp<C: Cursor>(cursor: &mut C, room: usize, packet: &mut Packet) -> Result<Class, Unreadable> {
-    if room < TCP_LEN && packet.part == Part::Whole {
+    if room < TCP_LEN && packet.network.part == Part::Whole {
         return Err(Unreadable::Malformed);
     }
     let ports: [u8; 4] = cursor.take()?;
     packet.source_port = u16::from_be_bytes([ports[0], ports[1]]);
     packet.destination_port = u16::from_be_bytes([ports[2], ports[3]]);
+    if packet.network.part == Part::Whole {
+        // Sequence and acknowledgment number, data offset, flags.
+        let [.., flags]: [u8; 10] = cursor.take()?;
+        packet.syn = flags & TCP_SYN != 0;
+    }
     if packet.source_port == PPTP_PORT || packet.destination_port == PPTP_PORT {
         Ok(Class::PptpControl)
     } else {
@@ -75,7 +77,7 @@ fn tcp<C: Cursor>(cursor: &mut C, room: usize, packet: &mut Packet) -> Result<Cl
 }
 
 /// ESP (RFC 4303): the SPI.
-#[inline]
+#[inline(always)]
 fn esp<C: Cursor>(cursor: &mut C, room: usize, packet: &mut Packet) -> Result<Class, Unreadable> {
     if room < ESP_HEADER_LEN {
         return Err(Unreadable::Malformed);
@@ -92,7 +94,7 @@ fn esp<C: Cursor>(cursor: &mut C, room: usize, packet: &mut Packet) -> Result<Cl
 /// |  checksum, if C or R (v0)     |  offset                       |
 /// |  key, if K: v0 a number; v1 payload length and Call ID        |
 /// ```
-#[inline]
+#[inline(always)]
 fn gre<C: Cursor>(cursor: &mut C, room: usize, packet: &mut Packet) -> Result<Class, Unreadable> {
     const CHECKSUM: u8 = 0x80;
     const ROUTING: u8 = 0x40;
@@ -115,7 +117,7 @@ fn gre<C: Cursor>(cursor: &mut C, room: usize, packet: &mut Packet) -> Result<Cl
         0
     };
     if room < 4 + before + 4 {
-        return match packet.part {
+        return match packet.network.part {
             Part::Whole => Err(Unreadable::Malformed),
             _ => Ok(class),
         };

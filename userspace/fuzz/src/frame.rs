@@ -9,7 +9,7 @@ use ringtun_common::verdict::{Verdict, judge};
 
 /// A cursor that also notes how far the parser reads.
 struct Watched<'a> {
-    inner: SliceCursor<'a>,
+    inner: SliceCursor<&'a [u8]>,
     reads: usize,
 }
 
@@ -49,10 +49,10 @@ pub fn run(data: &[u8]) {
     let (class, verdict) = judge(&parsed, data.len(), &mut World::with_socket());
     if let Ok(packet) = &parsed {
         assert!(
-            usize::from(packet.payload_len) <= data.len() || packet.part == Part::First,
+            usize::from(packet.payload_len) <= data.len() || packet.network.part == Part::First,
             "beyond the frame"
         );
-        if class.is_wireguard() && packet.part == Part::Whole {
+        if class.is_wireguard() && packet.network.part == Part::Whole {
             wireguard(data, packet, watched.offset());
         }
     }
@@ -60,7 +60,7 @@ pub fn run(data: &[u8]) {
         let packet = parsed.expect("what cannot be read is not ours");
         assert_eq!(data[..6], frames::HOST_MAC);
         assert_eq!(packet.destination_port, frames::PORT);
-        assert!([mapped(frames::HOST4), frames::HOST6].contains(&packet.destination));
+        assert!([mapped(frames::HOST4), frames::HOST6].contains(&packet.network.destination));
     }
     if let Some(short) = data.len().checked_sub(1)
         && let (Ok(whole), Ok(cut)) = (parsed, parse(&mut SliceCursor::new(&data[..short])))

@@ -1,6 +1,7 @@
 //! What `wg` may say to the socket: bytes to a device, and a device to text.
 
 use crate::Seed;
+use ringtun::control::capture::{Capture, CaptureRequest};
 use ringtun::control::errno::Errno;
 use ringtun::control::options::IoMode;
 use ringtun::control::uapi::info::DeviceInfo;
@@ -61,6 +62,10 @@ impl UapiTarget for Model {
 
     fn set_io(&mut self, _: IoMode) -> Result<(), Errno> {
         Ok(())
+    }
+
+    fn capture(&mut self, _: &CaptureRequest) -> Result<Capture, Errno> {
+        unreachable!("the fuzzer asks no device")
     }
 
     fn info(&self) -> DeviceInfo {
@@ -134,6 +139,16 @@ fn converse(data: &[u8], piece: usize) -> (Model, Vec<String>) {
                     let done = std::mem::take(&mut session).end(&mut model);
                     answers.push(format!("set {done:?}"));
                 }
+                Event::End(Operation::Capture(request)) => {
+                    // What is asked for, written as our client does, asks for the same.
+                    let mut again = Parser::new(|_| None);
+                    let text = request.text();
+                    let mut text = text.as_bytes();
+                    let events = std::iter::from_fn(|| again.next(&mut text));
+                    let same = |e| matches!(e, Event::End(Operation::Capture(r)) if r == request);
+                    assert_eq!(events.map(same).collect::<Vec<_>>(), [false, true]);
+                    answers.push(format!("{request:?}"));
+                }
                 Event::End(other) => answers.push(format!("{other:?}")),
                 Event::Refused { operation, error } => {
                     assert!(error.errno.number() > 0);
@@ -185,6 +200,12 @@ pub fn seeds() -> Vec<Seed> {
     vec![
         ("get", text("get=1\n\n".into())),
         ("info", text("ringtun=1\n\n".into())),
+        (
+            "capture",
+            text(format!(
+                "ringtun_capture=both\nsnap=96\npublic_key={key}\n\nringtun_capture=inner\n\n"
+            )),
+        ),
         (
             "device",
             text(format!(

@@ -1,20 +1,25 @@
 //! Load and attach the XDP programs; typed map handles.
 //!
 //! * [`wan`]: the program for WAN interfaces, its counters and its tables.
-//! * [`counts`]: what it counted.
+//! * [`lan`]: the program for LAN interfaces, its counters and its tables.
+//! * [`counts`]: what they counted.
 //! * [`ring`]: the program that takes every frame into AF_XDP sockets.
 //! * [`link`]: what keeps a program on an interface.
 //! * [`testrun`]: programs run without any interface.
+//! * `object`: what the handles of all programs have in common.
 //! * `pod`: values of `ringtun-common` in maps.
 
 pub mod counts;
+pub mod lan;
 pub mod link;
+mod object;
 mod pod;
 pub mod ring;
 pub mod testrun;
 pub mod wan;
 
 pub use counts::Counts;
+pub use lan::LanProgram;
 pub use link::{Link, Mode};
 pub use ring::RingProgram;
 pub use testrun::PassProgram;

@@ -1,5 +1,6 @@
 //! Values of `ringtun-common` as map keys and values.
 
+use ringtun_common::mss::Limits;
 use ringtun_common::tables::{Counter, Interface, LocalEndpoint};
 
 /// A key or value of a map.
@@ -13,3 +14,5 @@ unsafe impl aya::Pod for Row<Counter> {}
 unsafe impl aya::Pod for Row<Interface> {}
 // SAFETY: bytes alone, and any are an endpoint.
 unsafe impl aya::Pod for Row<LocalEndpoint> {}
+// SAFETY: two `u16`: no padding, and any bytes are limits.
+unsafe impl aya::Pod for Row<Limits> {}

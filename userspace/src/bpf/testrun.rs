@@ -1,10 +1,9 @@
 //! Programs run on frames without any interface (`BPF_PROG_TEST_RUN`).
 
-use super::{BpfError, embedded};
+use super::BpfError;
+use super::object::Object;
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
-use aya::{Ebpf, EbpfLoader};
 use ringtun_common::tables::PASS_PROGRAM;
-use std::fmt;
 use std::time::Duration;
 
 /// What came of running a program on one frame.
@@ -20,13 +19,8 @@ pub struct TestRunOutcome {
 
 /// The program that passes everything unseen: what the kernel's own part of a
 /// test run takes.
-pub struct PassProgram(Ebpf);
-
-impl fmt::Debug for PassProgram {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PassProgram")
-    }
-}
+#[derive(Debug)]
+pub struct PassProgram(Object);
 
 impl PassProgram {
     /// Loads the embedded program.
@@ -35,13 +29,7 @@ impl PassProgram {
     /// [`BpfError::NotEmbedded`] in a build without it; otherwise what the
     /// kernel says.
     pub fn load() -> Result<Self, BpfError> {
-        let mut ebpf = EbpfLoader::new().load(embedded().ok_or(BpfError::NotEmbedded)?)?;
-        let program: &mut Xdp = ebpf
-            .program_mut(PASS_PROGRAM)
-            .ok_or(BpfError::Missing(PASS_PROGRAM))?
-            .try_into()?;
-        program.load()?;
-        Ok(Self(ebpf))
+        Ok(Self(Object::load(PASS_PROGRAM)?))
     }
 
     /// Runs it `repeat` times on a frame of at least 14 bytes.
@@ -49,11 +37,7 @@ impl PassProgram {
     /// # Errors
     /// As [`WanProgram::test_run`](super::WanProgram::test_run).
     pub fn test_run(&self, frame: &[u8], repeat: u32) -> Result<TestRunOutcome, BpfError> {
-        let program = self
-            .0
-            .program(PASS_PROGRAM)
-            .ok_or(BpfError::Missing(PASS_PROGRAM))?;
-        run(program.try_into()?, frame, repeat)
+        self.0.test_run(frame, repeat)
     }
 }
 

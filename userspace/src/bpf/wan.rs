@@ -1,26 +1,24 @@
 //! The XDP program for WAN interfaces, its counters and its tables.
 
-use super::counts::{self, Counts};
+use super::object::{Object, absent_is_fine};
 use super::pod::Row;
-use super::testrun::{self, TestRunOutcome};
-use super::{BpfError, Link, Mode, embedded};
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, XskMap};
-use aya::programs::Xdp;
-use aya::{Ebpf, EbpfLoader};
+use super::testrun::TestRunOutcome;
+use super::{BpfError, Counts, Link, Mode};
+use aya::maps::{Array, HashMap, MapData, XskMap};
 use ringtun_common::class::Class;
 use ringtun_common::tables::{
-    CLASSES_MAP, Counter, ENDPOINTS_MAP, INTERFACES_MAP, Interface, LocalEndpoint, PORTS_MAP,
-    SOCKETS_MAP, VERDICTS_MAP, WAN_PROGRAM, port_bit,
+    Counter, ENDPOINTS_MAP, INTERFACES_MAP, Interface, LocalEndpoint, PORTS_MAP, SOCKETS_MAP,
+    WAN_PROGRAM, port_bit,
 };
 use ringtun_common::verdict::Verdict;
 use std::collections::HashSet;
 use std::fmt;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 /// The loaded program. As long as its tables are empty it counts and passes
 /// every packet.
 pub struct WanProgram {
-    ebpf: Ebpf,
+    object: Object,
     interfaces: HashMap<MapData, u32, Row<Interface>>,
     endpoints: HashMap<MapData, Row<LocalEndpoint>, u32>,
     ports: Array<MapData, u64>,
@@ -42,7 +40,7 @@ impl WanProgram {
     /// [`BpfError::NotEmbedded`] in a build without it; otherwise what the
     /// kernel says.
     pub fn load() -> Result<Self, BpfError> {
-        Self::load_object(embedded().ok_or(BpfError::NotEmbedded)?)
+        Self::new(Object::load(WAN_PROGRAM)?)
     }
 
     /// Loads this BPF object into the kernel.
@@ -50,19 +48,17 @@ impl WanProgram {
     /// # Errors
     /// What the kernel says, or what the object lacks.
     pub fn load_object(object: &[u8]) -> Result<Self, BpfError> {
-        let mut ebpf = EbpfLoader::new().load(object)?;
-        let program: &mut Xdp = ebpf
-            .program_mut(WAN_PROGRAM)
-            .ok_or(BpfError::Missing(WAN_PROGRAM))?
-            .try_into()?;
-        program.load()?;
+        Self::new(Object::load_from(object, WAN_PROGRAM)?)
+    }
+
+    fn new(mut object: Object) -> Result<Self, BpfError> {
         Ok(Self {
-            interfaces: take(&mut ebpf, INTERFACES_MAP)?.try_into()?,
-            endpoints: take(&mut ebpf, ENDPOINTS_MAP)?.try_into()?,
-            ports: take(&mut ebpf, PORTS_MAP)?.try_into()?,
+            interfaces: object.take(INTERFACES_MAP)?,
+            endpoints: object.take(ENDPOINTS_MAP)?,
+            ports: object.take(PORTS_MAP)?,
             listening: HashSet::new(),
-            sockets: take(&mut ebpf, SOCKETS_MAP)?.try_into()?,
-            ebpf,
+            sockets: object.take(SOCKETS_MAP)?,
+            object,
         })
     }
 
@@ -71,7 +67,7 @@ impl WanProgram {
     /// # Errors
     /// See [`BpfError::Busy`] and [`BpfError::Attach`].
     pub fn attach(&self, ifindex: u32, mode: Mode) -> Result<Link, BpfError> {
-        Link::create(self.xdp()?.fd()?.as_fd(), ifindex, mode)
+        self.object.attach(ifindex, mode)
     }
 
     /// Tells the program what it needs to know of an interface that carries it.
@@ -145,7 +141,7 @@ impl WanProgram {
     /// # Errors
     /// When the kernel does not let a map be read.
     pub fn counts(&self) -> Result<Counts, BpfError> {
-        Counts::read(|verdict| self.verdict(verdict), |class| self.class(class))
+        self.object.counts()
     }
 
     /// What left the program with this verdict since it was loaded.
@@ -153,7 +149,7 @@ impl WanProgram {
     /// # Errors
     /// As [`counts`](Self::counts).
     pub fn verdict(&self, verdict: Verdict) -> Result<Counter, BpfError> {
-        self.counter(VERDICTS_MAP, verdict.index())
+        self.object.verdict(verdict)
     }
 
     /// What was of this class since the program was loaded.
@@ -161,7 +157,7 @@ impl WanProgram {
     /// # Errors
     /// As [`counts`](Self::counts).
     pub fn class(&self, class: Class) -> Result<Counter, BpfError> {
-        self.counter(CLASSES_MAP, class.index())
+        self.object.class(class)
     }
 
     /// Runs the program `repeat` times on a frame of at least 14 bytes without
@@ -171,37 +167,6 @@ impl WanProgram {
     /// # Errors
     /// The kernel refuses shorter frames and those above its own limit.
     pub fn test_run(&self, frame: &[u8], repeat: u32) -> Result<TestRunOutcome, BpfError> {
-        testrun::run(self.xdp()?, frame, repeat)
-    }
-
-    fn xdp(&self) -> Result<&Xdp, BpfError> {
-        let program = self
-            .ebpf
-            .program(WAN_PROGRAM)
-            .ok_or(BpfError::Missing(WAN_PROGRAM))?;
-        Ok(program.try_into()?)
-    }
-
-    fn counter(&self, name: &'static str, index: u32) -> Result<Counter, BpfError> {
-        let map = self.ebpf.map(name).ok_or(BpfError::Missing(name))?;
-        let counters: PerCpuArray<_, Row<Counter>> = PerCpuArray::try_from(map)?;
-        let per_cpu = counters.get(&index, 0)?;
-        Ok(counts::sum(per_cpu.iter().map(|row| row.0)))
-    }
-}
-
-fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, BpfError> {
-    ebpf.take_map(name).ok_or(BpfError::Missing(name))
-}
-
-fn absent_is_fine(removed: Result<(), MapError>) -> Result<(), BpfError> {
-    match removed {
-        Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(error))
-            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
-        {
-            Ok(())
-        }
-        other => Ok(other?),
+        self.object.test_run(frame, repeat)
     }
 }

@@ -89,11 +89,7 @@ fn settled(client: &mut Client, args: &IoArgs) -> Result<DeviceInfo, ClientError
     let end = Instant::now() + PATIENCE;
     loop {
         let info = client.info()?;
-        let done = match args.mode {
-            Some(IoMode::Udp) => info.io == "udp",
-            Some(IoMode::Xdp | IoMode::Auto) => !info.io_pending,
-            None => true,
-        };
+        let done = args.mode.is_none() || !info.io_pending;
         if done || Instant::now() >= end {
             return Ok(info);
         }

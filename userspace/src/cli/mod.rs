@@ -1,6 +1,8 @@
 //! The command line: one file per subcommand.
 
 mod background;
+mod capture;
+mod capture_copy;
 mod check;
 mod io;
 mod keys;
@@ -43,6 +45,7 @@ Examples:
   ringtun wg0                  the same, as wireguard-go is called
   ringtun show wg0             peers, traffic, and what was dropped and why
   ringtun io wg0 xdp           encrypted packets through AF_XDP from now on
+  ringtun capture wg0 | tcpdump -r - -n
   ringtun genkey | tee private.key | ringtun pubkey
 
 With an unmodified wg-quick:
@@ -56,6 +59,8 @@ enum Command {
     Show(show::ShowArgs),
     /// Switch how encrypted packets travel: AF_XDP or sockets
     Io(io::IoArgs),
+    /// Write encrypted and plaintext packets of a device to a file or pipe
+    Capture(capture::CaptureArgs),
     /// Look for mistakes in a wg-quick file
     Check(check::CheckArgs),
     /// Print a new private key
@@ -78,6 +83,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Show(args)) => show::run(&args),
         Some(Command::Io(args)) => io::run(&args),
+        Some(Command::Capture(args)) => capture::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Genkey(_)) => keys::genkey(),
         Some(Command::Genpsk(_)) => keys::genpsk(),

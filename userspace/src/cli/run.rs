@@ -54,6 +54,19 @@ pub struct RunArgs {
     #[arg(long, env = "RINGTUN_IO", default_value = "auto", value_name = "MODE", value_parser = mode)]
     io: IoMode,
 
+    /// Interfaces with clients: an XDP program there tells their TCP connections what fits
+    ///
+    /// For the maximum segment size of connections into the tunnels (AllowedIPs). It is
+    /// clamped in the tunnel in any case; on the network card that is done before the kernel's
+    /// firewall and connection tracking see the packet. An interface may come later.
+    #[arg(
+        long,
+        env = "RINGTUN_LAN",
+        value_name = "INTERFACE",
+        value_delimiter = ','
+    )]
+    lan: Vec<InterfaceName>,
+
     /// Slots of each AF_XDP ring, a power of two up to 65536
     #[arg(long, env = "RINGTUN_RING_SIZE", hide_env = true, value_name = "N", default_value_t = RingSizes::default().rx, value_parser = ring_slots)]
     ring_size: u32,
@@ -172,7 +185,8 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
     options.xdp.rings = RingSizes::all(args.ring_size);
     options.xdp.busy_poll = args.busy_poll.then_some(BUSY_POLL);
     options.xdp.generic = args.xdp_generic;
-    if args.io == IoMode::Xdp && bpf::embedded().is_none() {
+    options.xdp.lan.clone_from(&args.lan);
+    if (args.io == IoMode::Xdp || !args.lan.is_empty()) && bpf::embedded().is_none() {
         return Err(BpfError::NotEmbedded.into());
     }
     // Said before anything is changed, and before a process is started for it.

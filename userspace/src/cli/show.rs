@@ -76,7 +76,7 @@ fn named(directory: &Path, name: &InterfaceName) -> Result<Shown> {
 /// # Errors
 /// With the remedy.
 pub fn connect(directory: &Path, name: &InterfaceName) -> Result<Client> {
-    Client::connect(directory, name).or_else(|error| explain(name, error.into()))
+    Client::connect(directory, name).or_else(|error| explain(name, error))
 }
 
 fn explain<T>(name: &InterfaceName, error: ClientError) -> Result<T> {

@@ -1,11 +1,14 @@
 //! `show` for people: the lines of `wg show`, then ringtun's own.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use super::show::Shown;
-use crate::control::uapi::{DeviceInfo, PeerState};
+use crate::control::nics::report::CardReport;
+use crate::control::uapi::{CountInfo, DeviceInfo, PeerState};
 use crate::crypto::PrivateKey;
+use crate::datapath::rings::RingTotals;
 
 /// One device. `now` is Unix time in seconds.
 pub fn render(shown: &Shown, now: u64) -> String {
@@ -47,6 +50,23 @@ fn own_lines(info: &DeviceInfo, line: &mut impl FnMut(&str, &str)) {
     for why in &info.by_socket {
         line("by socket", why);
     }
+    for card in &info.cards {
+        line("card", &card_line(card));
+    }
+    if !info.verdicts.is_empty() {
+        line("xdp verdicts", &counted(&info.verdicts));
+        line("xdp classes", &counted(&info.classes));
+    }
+    for lan in &info.lan {
+        let how = match &lan.refused {
+            Some(why) => why.clone(),
+            None => format!("MSS clamped by XDP ({})", lan.xdp),
+        };
+        line("lan", &format!("{}: {how}", lan.name));
+    }
+    if !info.lan_verdicts.is_empty() {
+        line("lan verdicts", &counted(&info.lan_verdicts));
+    }
     line("mtu", &info.mtu.to_string());
     line("workers", &info.workers.len().to_string());
     match &info.metrics {
@@ -59,15 +79,52 @@ fn own_lines(info: &DeviceInfo, line: &mut impl FnMut(&str, &str)) {
         .filter(|(_, n)| **n > 0)
         .map(|(reason, n)| format!("{n} {reason}"))
         .collect();
-    line(
-        "dropped",
-        if drops.is_empty() {
-            "none".to_owned()
-        } else {
-            drops.join(", ")
-        }
-        .as_str(),
+    line("dropped", &or_none(&drops));
+}
+
+/// What is not zero.
+fn counted(counts: &BTreeMap<String, CountInfo>) -> String {
+    let seen = counts.iter().filter(|(_, n)| n.packets > 0);
+    let seen: Vec<_> = seen
+        .map(|(what, n)| format!("{} {what}", n.packets))
+        .collect();
+    or_none(&seen)
+}
+
+fn or_none(list: &[String]) -> String {
+    if list.is_empty() {
+        "none".to_owned()
+    } else {
+        list.join(", ")
+    }
+}
+
+/// A card with its rings added up.
+fn card_line(card: &CardReport) -> String {
+    let sum = |of: fn(&RingTotals) -> u64| card.queues.iter().map(of).sum::<u64>();
+    let mut text = format!(
+        "{} ({}, {}, {}): {} frames in, {} out, {} calls to send",
+        card.name,
+        card.driver,
+        card.xdp,
+        card.transfer,
+        sum(|q| q.rx_packets),
+        sum(|q| q.tx_packets),
+        sum(|q| q.tx_wakeups),
     );
+    for (count, what) in [
+        (sum(|q| q.tx_full), "times no room to send"),
+        (
+            sum(|q| q.kernel_rx_dropped + q.kernel_rx_full),
+            "dropped by the kernel for want of room",
+        ),
+        (sum(|q| q.stray), "for no device of ours"),
+    ] {
+        if count > 0 {
+            let _ = write!(text, ", {count} {what}");
+        }
+    }
+    text
 }
 
 fn peer_lines(peer: &PeerState, now: u64, out: &mut String) {

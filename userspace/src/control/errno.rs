@@ -22,6 +22,8 @@ impl Errno {
     pub const NOT_PERMITTED: Self = Self(libc::EPERM);
     /// This build or machine cannot do it.
     pub const NOT_SUPPORTED: Self = Self(libc::EOPNOTSUPP);
+    /// As many of it as there may be are under way.
+    pub const BUSY: Self = Self(libc::EBUSY);
     /// No such peer or device.
     pub const NOT_FOUND: Self = Self(libc::ENOENT);
 

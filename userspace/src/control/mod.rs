@@ -1,5 +1,6 @@
 //! Configuration files, the UAPI socket and the life of devices.
 //!
+//! * [`capture`]: both sides of a tunnel in one file.
 //! * [`daemon`]: the process, from start to end.
 //! * [`device`]: a device and the tasks that serve it.
 //! * [`plane`]: workers and handshake threads.
@@ -10,6 +11,7 @@
 //! * [`wgquick`]: the files of wg-quick, `/etc/wireguard/NAME.conf`.
 //! * [`errno`]: the error numbers it speaks in.
 
+pub mod capture;
 pub mod daemon;
 pub mod device;
 pub mod errno;

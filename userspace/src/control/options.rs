@@ -58,6 +58,8 @@ pub struct XdpOptions {
     pub busy_poll: Option<BusyPoll>,
     /// Generic mode even where the driver has native XDP.
     pub generic: bool,
+    /// Interfaces with clients whose TCP connections are clamped.
+    pub lan: Vec<InterfaceName>,
     /// Where processes tell each other whose a card is.
     pub nics_directory: PathBuf,
 }
@@ -68,6 +70,7 @@ impl Default for XdpOptions {
             rings: RingSizes::default(),
             busy_poll: None,
             generic: false,
+            lan: Vec::new(),
             nics_directory: PathBuf::from(super::nics::owner::DIRECTORY),
         }
     }

@@ -14,6 +14,7 @@ use super::rings::arrival;
 pub use super::sort::Datagram;
 use super::sort::{Arrival, Parts};
 use super::stats::WorkerStats;
+use super::taps::{Direction, Link, Open, Side, Size, Who};
 use crate::drops::DropReason;
 use crate::net::tun;
 use crate::net::udp::{RecvBatch, UdpSocket};
@@ -76,6 +77,7 @@ struct Gathered {
     port: usize,
     from: Endpoint,
     ecn: Ecn,
+    tap: Option<Open>,
 }
 
 /// What is attached to each peer's cell: its inbound lane.
@@ -184,6 +186,9 @@ impl Inbound {
                 if let Some(to) = &mut gathered {
                     let end = to.used + message.len();
                     to.frame.bytes_mut()[to.used..end].copy_from_slice(message);
+                    if let Some(tap) = &mut to.tap {
+                        tap.push(packet);
+                    }
                     to.used = end;
                     self.ends.push(end);
                 }
@@ -215,9 +220,13 @@ impl Inbound {
             of.stats.drops.count(DropReason::NoFrame);
             return None;
         };
+        let (taps, who) = (&of.tunnel.taps, Who::At(arrival.from.addr));
+        let about = || (Link::Ethernet, Size::default());
+        let tap = taps.open(Side::Outer, Direction::In, who, about);
         Some(Gathered {
             frame,
             used: 0,
+            tap,
             port,
             from: arrival.from,
             ecn: arrival.ecn,
@@ -233,6 +242,8 @@ impl Inbound {
         now: BootTime,
     ) {
         let Some(gathered) = gathered else { return };
+        // Before what is inside.
+        drop(gathered.tap);
         let Some(port) = ports[gathered.port].as_deref_mut() else {
             return;
         };
@@ -273,6 +284,7 @@ impl Inbound {
         datagram: &Datagram,
         now: BootTime,
     ) {
+        tap(tunnel, &frame, datagram);
         let arrival = Arrival {
             tunnel,
             stats,
@@ -331,6 +343,36 @@ impl Inbound {
     }
 }
 
+/// Copies what came in by a socket, before it is opened in place.
+fn tap(tunnel: &Tunnel, frame: &Frame, datagram: &Datagram) {
+    let about = || {
+        let size = Size {
+            packets: datagram.len.div_ceil(datagram.segment.max(1)),
+            bytes: datagram.len,
+        };
+        (tunnel.link(&datagram.from, datagram.ecn as u8), size)
+    };
+    let (side, who) = (Side::Outer, Who::At(datagram.from.addr));
+    if let Some(mut tap) = tunnel.taps.open(side, Direction::In, who, about) {
+        tap.push_all(&frame.bytes()[..datagram.len], datagram.segment);
+    }
+}
+
+/// Copies what goes to the TUN device.
+fn tap_inner(tunnel: &Tunnel, job: &Job) {
+    let about = || {
+        let size = Size {
+            packets: job.packets().len(),
+            bytes: job.packets().map(<[u8]>::len).sum(),
+        };
+        (Link::Ip, size)
+    };
+    let (side, who) = (Side::Inner, Who::Peer(&job.cell));
+    if let Some(mut tap) = tunnel.taps.open(side, Direction::In, who, about) {
+        job.packets().for_each(|packet| tap.push(packet));
+    }
+}
+
 /// The port of the device that listens there.
 fn listening(ports: &[Option<Box<Port>>], port: u16) -> Option<usize> {
     ports
@@ -350,6 +392,7 @@ struct Place {
 fn write(jobs: &[Job], places: &mut Vec<Place>, port: &mut Port) {
     places.clear();
     for (job, content) in jobs.iter().enumerate() {
+        tap_inner(&port.tunnel, content);
         places.extend(content.frame.packets().iter().map(|p| Place {
             job,
             at: p.at,

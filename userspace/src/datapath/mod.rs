@@ -27,4 +27,5 @@ pub mod rings;
 pub mod runs;
 mod sort;
 pub mod stats;
+pub mod taps;
 pub mod worker;

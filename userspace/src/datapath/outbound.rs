@@ -11,6 +11,7 @@ use super::port::{Port, Tunnel};
 use super::rings::Rings;
 use super::runs::{Blocked, Runs};
 use super::stats::WorkerStats;
+use super::taps::{Direction, Link, Open, Side, Size, Who};
 use crate::crypto::aead::TAG_LEN;
 use crate::drops::DropReason;
 use crate::net::tun;
@@ -125,9 +126,11 @@ impl Sealer<'_> {
         let packets = segments.remaining() as u64;
         self.stats.inner_tx_packets.add(packets);
         let Some(cell) = peer_for(self.snapshot, segments.packet()) else {
+            tap_rest(self.tap(Who::Nobody, &segments), &mut segments);
             return drops.add(DropReason::NoPeerForDestination, packets);
         };
         let Some(to) = cell.endpoint.get() else {
+            tap_rest(self.tap(Who::Peer(cell), &segments), &mut segments);
             return drops.add(DropReason::NoEndpoint, packets);
         };
         let keypair = cell.current();
@@ -143,14 +146,19 @@ impl Sealer<'_> {
         let ecn = Ecn::of_packet(segments.packet());
         let mtu = self.tunnel.mtu();
         let mut bytes = 0;
+        let mut tap = self.tap(Who::Peer(cell), &segments);
         while let Some(len) = segments.next_len() {
             let sealed = padded_len(len, mtu) + KEEPALIVE_LEN;
             let Some(slot) = runs.slot(self.frames, cell, &to, ecn, sealed) else {
                 drops.add(DropReason::NoFrame, segments.remaining() as u64);
+                tap_rest(tap.take(), &mut segments);
                 break;
             };
             if segments.write_next(&mut slot[DATA_HEADER_LEN..]).is_none() {
                 unreachable!("a segment is as long as it said");
+            }
+            if let Some(tap) = &mut tap {
+                tap.push(&slot[DATA_HEADER_LEN..][..len]);
             }
             slot[DATA_HEADER_LEN + len..sealed - TAG_LEN].fill(0);
             keypair.seal(counter, slot);
@@ -162,13 +170,29 @@ impl Sealer<'_> {
         }
     }
 
+    /// For what was read from the TUN device and is still to be cut.
+    fn tap(&self, who: Who<'_>, segments: &Segmenter<'_>) -> Option<Open> {
+        let about = || {
+            let packets = segments.remaining();
+            // Each segment has headers of its own, mostly of IPv6 and TCP at most.
+            let bytes = segments.packet().len() + packets.saturating_sub(1) * 80;
+            (Link::Ip, Size { packets, bytes })
+        };
+        let taps = &self.tunnel.taps;
+        taps.open(Side::Inner, Direction::Out, who, about)
+    }
+
     /// Keeps packets until the peer's handshake is done. Off the fast path: this
     /// allocates, at most 128 packets per peer.
     fn stage(&self, cell: &Arc<PeerCell>, segments: &mut Segmenter<'_>) {
+        let mut tap = self.tap(Who::Peer(cell), segments);
         while let Some(len) = segments.next_len() {
             let mut packet = vec![0; len].into_boxed_slice();
             if segments.write_next(&mut packet).is_none() {
                 break;
+            }
+            if let Some(tap) = &mut tap {
+                tap.push(&packet);
             }
             if cell.stage(packet).is_some() {
                 self.stats.drops.count(DropReason::StagedOverflow);
@@ -231,6 +255,19 @@ impl Sealer<'_> {
             }
         }
         all
+    }
+}
+
+/// Copies what goes no further, too: a capture shows why.
+fn tap_rest(tap: Option<Open>, segments: &mut Segmenter<'_>) {
+    let Some(mut tap) = tap else { return };
+    let mut packet = Vec::new();
+    while let Some(len) = segments.next_len() {
+        packet.resize(len, 0);
+        if segments.write_next(&mut packet).is_none() {
+            return;
+        }
+        tap.push(&packet);
     }
 }
 

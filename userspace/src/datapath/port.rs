@@ -16,6 +16,7 @@ use super::replies::Reply;
 use super::rings::Rings;
 use super::runs::{Blocked, Outside, Runs};
 use super::stats::WorkerStats;
+use super::taps::{Direction, Link, Side, Size, Taps, Who};
 use crate::drops::{DropCounters, DropReason};
 use crate::net::tun::TunQueue;
 use crate::net::udp::{self, Outgoing, SendBatch, Sent, Stop, UdpSockets};
@@ -65,6 +66,8 @@ pub struct Tunnel {
     pub workers: Box<[Arc<WorkerStats>]>,
     /// What handshake threads and control dropped.
     pub drops: DropCounters,
+    /// Who captures its packets.
+    pub taps: Arc<Taps>,
     /// Where handshake messages leave; none while the device is down.
     sockets: Mutex<Option<UdpSockets>>,
     /// The same, for cookie replies: a flood of them does not make control wait.
@@ -92,6 +95,7 @@ impl Tunnel {
             mss,
             workers: (0..workers).map(|_| Arc::default()).collect(),
             drops: DropCounters::default(),
+            taps: Arc::default(),
             sockets: Mutex::new(None),
             cookie_sockets: Mutex::new(None),
             events,
@@ -165,6 +169,8 @@ impl Tunnel {
         let sent = socket.send(&outgoing(to, message, 0, tos));
         if let Some(stop) = &sent.stopped {
             self.drops.count(reason_of(stop));
+        } else {
+            self.tap_sent(to, message, tos);
         }
         sent.source_refused
     }
@@ -182,8 +188,38 @@ impl Tunnel {
             batch,
             replies.len(),
             |i| outgoing(&replies[i].to, &replies[i].bytes, 0, HANDSHAKE_TOS),
-            |_, sent| count_refused(&sent, 1, &self.drops),
+            |i, sent| {
+                count_refused(&sent, 1, &self.drops);
+                if sent.stopped.is_none() {
+                    self.tap_sent(&replies[i].to, &replies[i].bytes, HANDSHAKE_TOS);
+                }
+            },
         );
+    }
+
+    fn tap_sent(&self, to: &Endpoint, message: &[u8], tos: u8) {
+        let about = || {
+            let size = Size {
+                packets: 1,
+                bytes: message.len(),
+            };
+            (self.link(to, tos), size)
+        };
+        let (side, who) = (Side::Outer, Who::At(to.addr));
+        if let Some(mut tap) = self.taps.open(side, Direction::Out, who, about) {
+            tap.push(message);
+        }
+    }
+
+    /// What stands in front of a message that a socket sends or receives.
+    #[must_use]
+    pub fn link(&self, peer: &Endpoint, tos: u8) -> Link {
+        Link::Socket {
+            peer: peer.addr,
+            local: peer.source.map(|source| source.addr),
+            port: self.port.load(Relaxed),
+            tos,
+        }
     }
 
     /// Packets dropped for `reason` on this device, by all threads.

@@ -8,6 +8,7 @@ use super::path::Path;
 use super::port::{self, Tunnel};
 use super::rings::{Relayed, Ring, Rings, Way};
 use super::stats::WorkerStats;
+use super::taps::{Direction, Link, Open, Side, Size, Who};
 use crate::drops::DropReason;
 use crate::net::outer::Template;
 use crate::net::udp::{GSO_BYTES_MAX, GSO_SEGMENTS_MAX, Stop, UdpSockets};
@@ -97,7 +98,7 @@ impl Run {
                 if path.may_ask(out.now) {
                     out.tunnel.ask_for_exit(&self.cell);
                 }
-                return self.by_socket(out.sockets, stats);
+                return self.by_socket(out, stats);
             };
             let template = exit.as_ref().and_then(|exit| exit.template.as_ref());
             let way = template.and_then(|t| Some((t, out.rings.way(t.ifindex())?)));
@@ -106,18 +107,43 @@ impl Run {
                     if ring.is_up(out.now) && ring.takes(template, self.segment) =>
                 {
                     let template = *template;
-                    return self.by_ring(ring, &template, stats);
+                    return self.by_ring(out.tunnel, ring, &template, stats);
                 }
                 Some((_, Way::Relay { ifindex, .. })) => return Fate::Relay(*ifindex),
                 _ => {}
             }
         }
-        self.by_socket(out.sockets, stats)
+        self.by_socket(out, stats)
     }
 
-    fn by_ring(&mut self, ring: &mut Ring, template: &Template, stats: &WorkerStats) -> Fate {
+    fn tap(&self, tunnel: &Tunnel, link: impl FnOnce() -> Link) -> Option<Open> {
+        let about = || {
+            let size = Size {
+                packets: self.count,
+                bytes: self.len - self.sent,
+            };
+            (link(), size)
+        };
+        let (side, who) = (Side::Outer, Who::Peer(&self.cell));
+        tunnel.taps.open(side, Direction::Out, who, about)
+    }
+
+    fn by_ring(
+        &mut self,
+        tunnel: &Tunnel,
+        ring: &mut Ring,
+        template: &Template,
+        stats: &WorkerStats,
+    ) -> Fate {
+        let tap = self.tap(tunnel, || Link::Ring {
+            template: *template,
+            tos: self.ecn as u8,
+        });
         let bytes = &self.frame.bytes()[self.sent..self.len];
         let taken = ring.transmit(template, bytes, self.segment, self.ecn);
+        if let Some(mut tap) = tap {
+            tap.push_all(&bytes[..taken.bytes], self.segment);
+        }
         stats.outer_tx_packets.add(taken.packets as u64);
         stats.outer_tx_bytes.add(taken.bytes as u64);
         self.count -= taken.packets;
@@ -129,11 +155,12 @@ impl Run {
         Fate::Done
     }
 
-    fn by_socket(&mut self, sockets: Option<&UdpSockets>, stats: &WorkerStats) -> Fate {
-        let Some(socket) = sockets.and_then(|s| s.for_address(self.to.addr)) else {
+    fn by_socket(&mut self, out: &Outside<'_>, stats: &WorkerStats) -> Fate {
+        let Some(socket) = out.sockets.and_then(|s| s.for_address(self.to.addr)) else {
             stats.drops.add(DropReason::SocketError, self.count as u64);
             return Fate::Done;
         };
+        let tap = self.tap(out.tunnel, || out.tunnel.link(&self.to, self.ecn as u8));
         let bytes = &self.frame.bytes()[self.sent..self.len];
         let segment = u16::try_from(self.segment).unwrap_or(0);
         let sent = socket.send(&port::outgoing(&self.to, bytes, segment, self.ecn as u8));
@@ -147,6 +174,9 @@ impl Run {
         }
         let taken = (sent.packets * self.segment).min(self.len - self.sent);
         stats.outer_tx_bytes.add(taken as u64);
+        if let Some(mut tap) = tap {
+            tap.push_all(&bytes[..taken], self.segment);
+        }
         if matches!(sent.stopped, Some(Stop::Full)) {
             self.count -= sent.packets;
             self.sent += taken;
@@ -167,7 +197,7 @@ impl Relayed {
             Fate::Blocked(_) => Some(self),
             // The ring has another owner since: not handed on, or it might
             // travel for ever.
-            Fate::Relay(_) => match self.run.by_socket(out.sockets, stats) {
+            Fate::Relay(_) => match self.run.by_socket(out, stats) {
                 Fate::Blocked(_) => Some(self),
                 _ => None,
             },

@@ -25,8 +25,8 @@ pub fn text(snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
     for nic in &snapshot.nics {
         families.nics.nic(nic);
     }
-    if let Some(counts) = &snapshot.xdp {
-        families.nics.counts(counts);
+    for (side, counts) in &snapshot.xdp {
+        families.nics.counts(side, counts);
     }
     let registry = Registry::new();
     families.register(&registry)?;

@@ -84,6 +84,11 @@ const COUNTERS: &[(&str, &str, OfRing)] = &[
 
 const GAUGES: &[(&str, &str, OfRing)] = &[
     (
+        "ringtun_ring_failed",
+        "1 after the worker gave the ring up; the card is attached anew.",
+        |r| r.failed,
+    ),
+    (
         "ringtun_ring_tx_pending",
         "Slots of the transmit ring in use.",
         |r| r.tx_pending,
@@ -114,7 +119,7 @@ impl NicFamilies {
         };
         let xdp = |kind: &'static str, unit: &str, help: &str| {
             let name = format!("ringtun_xdp_{kind}_{unit}_total");
-            IntCounterVec::new(Opts::new(name, help), &[kind])
+            IntCounterVec::new(Opts::new(name, help), &["side", kind])
         };
         Ok(Self {
             info: IntGaugeVec::new(
@@ -165,13 +170,14 @@ impl NicFamilies {
         }
     }
 
-    pub(super) fn counts(&self, counts: &Counts) {
+    pub(super) fn counts(&self, side: &str, counts: &Counts) {
         let [verdict_packets, verdict_bytes, class_packets, class_bytes] = &self.xdp[..] else {
             return;
         };
         let add = |packets: &IntCounterVec, bytes: &IntCounterVec, label, n: Counter| {
-            packets.with_label_values(&[label]).inc_by(n.packets);
-            bytes.with_label_values(&[label]).inc_by(n.bytes);
+            let labels = [side, label];
+            packets.with_label_values(&labels).inc_by(n.packets);
+            bytes.with_label_values(&labels).inc_by(n.bytes);
         };
         for verdict in Verdict::ALL {
             let n = counts.verdict(*verdict);

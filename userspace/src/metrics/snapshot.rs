@@ -18,8 +18,8 @@ pub struct Snapshot {
     pub frames: Vec<FrameMetrics>,
     /// Network cards that carry the XDP program.
     pub nics: Vec<NicMetrics>,
-    /// What the program counted; none while there is none.
-    pub xdp: Option<Counts>,
+    /// What the XDP programs counted, by side (`wan`, `lan`).
+    pub xdp: Vec<(&'static str, Counts)>,
 }
 
 /// One network card.

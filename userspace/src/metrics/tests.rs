@@ -68,7 +68,7 @@ impl MetricsSource for Busy {
                 transfer: "copy".to_owned(),
                 rings: vec![RingTotals::default(); 2],
             }],
-            xdp: None,
+            xdp: Vec::new(),
         }
     }
 }

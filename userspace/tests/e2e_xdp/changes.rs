@@ -3,10 +3,10 @@
 
 use ringtun_lab::link::veth_with_queues;
 use ringtun_lab::tunnel::Options;
-use ringtun_lab::{NetNs, Tunnel};
+use ringtun_lab::{NetNs, Tunnel, wait};
 
 use crate::support::{
-    GOES_ON, io_of, options, passes_sockets_by, program_on, tunnel, until_on_rings,
+    FIRST, GOES_ON, io_of, options, passes_sockets_by, program_on, switch, tunnel, until_on_rings,
 };
 
 /// Traffic goes on both ways, by rings.
@@ -91,6 +91,20 @@ fn another_address_of_a_card() {
 fn another_hardware_address_of_a_card_and_so_of_the_others_neighbour() {
     let tunnel = direct();
     let (ns, device) = card(&tunnel, 0);
+    // ARP believes another address no sooner than a second after the last one.
+    wait::until(
+        "the other end's neighbour to be a second old",
+        FIRST,
+        || {
+            let list = tunnel
+                .ns(1)
+                .run("ip", ["-j", "-s", "neighbour", "show", "to", "10.77.0.1"])?;
+            let list: serde_json::Value = serde_json::from_str(&list)?;
+            let age = list[0]["updated"].as_u64();
+            Ok(age.is_some_and(|age| age > 1).then_some(()))
+        },
+    )
+    .unwrap();
     ns.ip(&format!("link set {device} address 02:00:00:00:77:01\n"))
         .unwrap();
     goes_on(&tunnel);
@@ -103,11 +117,32 @@ fn another_number_of_queues() {
         ..options()
     });
     let (ns, device) = card(&tunnel, 0);
-    for queues in ["1", "4", "2"] {
-        ns.run("ethtool", ["-L", device, "rx", queues, "tx", queues])
-            .unwrap();
-        goes_on(&tunnel);
+    let set = |queues: &str| ns.run("ethtool", ["-L", device, "rx", queues, "tx", queues]);
+    let rings = || {
+        io_of(&tunnel, 0)["cards"][0]["queues"]
+            .as_array()
+            .map_or(0, Vec::len)
+    };
+    // The kernel itself takes no queue away that has a ring.
+    assert!(set("1").is_err());
+    goes_on(&tunnel);
+    switch(&tunnel, 0, "udp");
+    // The kernel closes a socket some time after its descriptor.
+    wait::until("the queues to be free", FIRST, || Ok(set("1").ok())).unwrap();
+    switch(&tunnel, 0, "xdp");
+    goes_on(&tunnel);
+    assert_eq!(rings(), 1);
+    // No event tells of more: what comes by the new ones goes by the socket
+    // until that is seen.
+    set("4").unwrap();
+    for at in [0, 1] {
+        tunnel.reach(at, false, GOES_ON).unwrap();
     }
+    wait::until("rings on all queues", FIRST, || {
+        Ok((rings() == 4).then_some(()))
+    })
+    .unwrap();
+    goes_on(&tunnel);
 }
 
 #[test]

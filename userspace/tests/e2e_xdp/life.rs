@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringtun_lab::peers::local::Device;
 use ringtun_lab::stream::{self, Plan};
 use ringtun_lab::tunnel::PORT;
-use ringtun_lab::{Tunnel, wait};
+use ringtun_lab::{Tunnel, names, wait};
 
 use crate::e2e;
 use crate::support::{
@@ -45,7 +45,6 @@ fn a_killed_agent_leaves_nothing_on_the_card_and_the_next_one_goes_on() {
     let mut tunnel = tunnel(&options());
     let device = tunnel.pair.ends[0].device.clone();
     assert!(!program_on(tunnel.ns(0), &device).is_null());
-    let name = tunnel.devices[0].name.clone();
     tunnel.devices[0].process.signal(libc::SIGKILL).unwrap();
     tunnel.devices[0].process.wait_exit(FIRST).unwrap();
     wait::until("the kernel to take the program off", FIRST, || {
@@ -53,6 +52,7 @@ fn a_killed_agent_leaves_nothing_on_the_card_and_the_next_one_goes_on() {
     })
     .unwrap();
 
+    let name = names::unique("w");
     let again = Device::start_with(&e2e::ringtun(), tunnel.ns(0), &name, &XDP).unwrap();
     drop(std::mem::replace(&mut tunnel.devices[0], again));
     let endpoint = SocketAddr::new(tunnel.pair.ends[1].address(false), PORT);

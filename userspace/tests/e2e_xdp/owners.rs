@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ringtun::bpf::{Mode, RingProgram};
 use ringtun_lab::keys::Keys;
-use ringtun_lab::link::{Middle, veth};
+use ringtun_lab::link::veth;
 use ringtun_lab::peers::local::Device;
 use ringtun_lab::tunnel::PORT;
 use ringtun_lab::{NetNs, Tunnel, names, ping, wait};

@@ -46,9 +46,15 @@ fn every_outer_mtu_up_to_9000() {
         }
         passes_sockets_by(&tunnel);
         transfer(&tunnel, 32);
+        // What is longer than a frame of the ring goes by the socket.
         let frames = of_rings(&tunnel, 0, "tx_packets");
+        let least = if outer_mtu <= 3000 {
+            (32 << 20) / 3000
+        } else {
+            100
+        };
         assert!(
-            frames > 1000,
+            frames > least,
             "MTU {outer_mtu}: {frames} frames by the ring"
         );
     }

@@ -2,6 +2,7 @@
 //! against other implementations, with the release binary.
 
 use super::build;
+use super::test::IO_VARIABLE;
 use crate::toolchain::packages::{self, Need};
 use crate::{paths, process, progress};
 use anyhow::{Result, ensure};
@@ -13,7 +14,7 @@ Options of `tunnel`, after its name:
   --runs N         runs of each implementation and case; the median counts
   --seconds N      seconds of one run
   --case LIST      tcp1, tcp4
-  --impl LIST      ringtun-udp, wireguard-go, boringtun, none
+  --impl LIST      ringtun-udp, ringtun-xdp, wireguard-go, boringtun, none
 
 Options of `ebpf`, after its name:
   --json FILE      write all rows to this file
@@ -41,12 +42,15 @@ pub struct InteropArguments {
     /// Smaller transfers, and one of them across a rekey
     #[arg(long)]
     pub short: bool,
+    /// How ringtun's encrypted packets travel: xdp, udp or auto
+    #[arg(long, value_parser = ["xdp", "udp", "auto"])]
+    pub io: Option<String>,
 }
 
 /// The suites.
 pub fn run(arguments: &Arguments) -> Result<String> {
     let needs = [packages::DEMO, packages::TEST].concat();
-    bench(&arguments.suite, &arguments.rest, &needs)?;
+    bench(&arguments.suite, &arguments.rest, &needs, None)?;
     Ok(format!(
         "bench: {} measured in {}",
         arguments.suite,
@@ -61,19 +65,23 @@ pub fn interop(arguments: &InteropArguments) -> Result<String> {
         rest.push("--short".to_owned());
     }
     let needs = [packages::DEMO, packages::TEST, packages::INTEROP].concat();
-    bench("interop", &rest, &needs)?;
+    bench("interop", &rest, &needs, arguments.io.as_deref())?;
     let peers = if arguments.peers.is_empty() {
         "every peer".to_owned()
     } else {
         arguments.peers.join(", ")
     };
     Ok(format!(
-        "interop: {peers} passed in {}",
+        "interop: {peers} passed{} in {}",
+        arguments
+            .io
+            .as_ref()
+            .map_or(String::new(), |io| format!(" with --io {io}")),
         progress::elapsed()
     ))
 }
 
-fn bench(suite: &str, rest: &[String], needs: &[Need]) -> Result<()> {
+fn bench(suite: &str, rest: &[String], needs: &[Need], io: Option<&str>) -> Result<()> {
     ensure!(
         packages::is_root(),
         "this makes network namespaces: run it as root"
@@ -95,6 +103,9 @@ fn bench(suite: &str, rest: &[String], needs: &[Need]) -> Result<()> {
         .env("RINGTUN", binary)
         // Where a relative path of an output file is meant to be.
         .current_dir(std::env::current_dir()?);
+    if let Some(io) = io {
+        command.env(IO_VARIABLE, io);
+    }
     let name = process::line(&command);
     let status = process::start(command)?.wait()?;
     ringtun_lab::reap()?;

@@ -17,11 +17,25 @@ const STEPS: &[Step] = &[
     ("fmt", fmt),
     ("clippy", clippy),
     ("test", || test::run(&test::Arguments::default())),
+    ("e2e-xdp", || {
+        test::run(&test::Arguments {
+            filter: Some("e2e_".to_owned()),
+            io: Some("xdp".to_owned()),
+            ..test::Arguments::default()
+        })
+    }),
     ("demo", || demo::run(&demo::Arguments::default())),
     ("interop", || {
         bench::interop(&bench::InteropArguments {
-            peers: Vec::new(),
             short: true,
+            ..bench::InteropArguments::default()
+        })
+    }),
+    ("interop-xdp", || {
+        bench::interop(&bench::InteropArguments {
+            peers: vec!["wireguard-go".to_owned()],
+            short: true,
+            io: Some("xdp".to_owned()),
         })
     }),
     ("mutate", || mutate::run(&mutate::Arguments::default())),
@@ -54,9 +68,9 @@ pub fn run() -> Result<String> {
             }
         };
         let time = progress::seconds(begin.elapsed());
-        rows.push(format!("{name:<8} {verdict:<7} {time:>13}  {detail}"));
+        rows.push(format!("{name:<11} {verdict:<7} {time:>13}  {detail}"));
     }
-    println!("\n{:<8} {:<7} {:>13}", "step", "result", "time");
+    println!("\n{:<11} {:<7} {:>13}", "step", "result", "time");
     for row in rows {
         println!("{row}");
     }

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 /// Names the program that end-to-end tests run: what users run, not a debug build.
 const BINARY_VARIABLE: &str = "RINGTUN_TEST_BINARY";
+/// What `ringtun run` takes for `--io` where that is not given.
+pub const IO_VARIABLE: &str = "RINGTUN_IO";
 /// How long the kernel may take to free what a dead process held.
 const SETTLING: Duration = Duration::from_secs(60);
 
@@ -27,6 +29,9 @@ const SETTLING: Duration = Duration::from_secs(60);
 pub struct Arguments {
     /// Only tests, or test programs, whose name contains this
     pub filter: Option<String>,
+    /// How the encrypted packets of end-to-end tests travel: xdp, udp or auto
+    #[arg(long, value_parser = ["xdp", "udp", "auto"])]
+    pub io: Option<String>,
     /// Show the output of each test program, not only of those that fail
     #[arg(long)]
     pub verbose: bool,
@@ -127,6 +132,9 @@ pub fn run_counted(arguments: &Arguments) -> Result<Counts> {
             .env("CARGO_MANIFEST_DIR", &program.directory)
             .env(OBJECT_VARIABLE, &object)
             .env(BINARY_VARIABLE, &binary);
+        if let Some(io) = &arguments.io {
+            command.env(IO_VARIABLE, io);
+        }
         let (counts, passed) = run_program(&program.name, command, arguments.verbose)?;
         total.add(counts);
         if !passed {

@@ -22,7 +22,12 @@ impl MetricsSource for RefCell<Vec<Rc<RefCell<Device>>>> {
             .map(|device| device.borrow().shared_metrics())
             .unwrap_or_default();
         let nics = devices.first().map(|d| Rc::clone(&d.borrow().nics));
-        let xdp = nics.as_ref().and_then(|nics| nics.counts());
+        let sides = nics
+            .iter()
+            .flat_map(|nics| [("wan", nics.counts()), ("lan", nics.lan_counts())]);
+        let xdp = sides
+            .filter_map(|(side, counts)| Some((side, counts?)))
+            .collect();
         let nics = nics.iter().flat_map(|nics| nics.cards()).map(nic).collect();
         let metrics = |device: &Rc<RefCell<Device>>| device.borrow().metrics(max_peers);
         Snapshot {

@@ -185,6 +185,7 @@ impl Device {
     /// Follows the TUN device's MTU.
     pub fn set_mtu(&self, mtu: u32) {
         self.tunnel.mtu.store(mtu as usize, Relaxed);
+        self.nics.inside_changed();
     }
 
     /// Opens sockets on `port` and hands them out, in place of those in use.

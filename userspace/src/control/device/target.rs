@@ -1,6 +1,7 @@
 //! What `wg` and `ringtun show` may ask of a device.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ringtun_common::class::Class;
 use ringtun_common::tables::Counter;
@@ -8,6 +9,7 @@ use ringtun_common::verdict::Verdict;
 
 use super::{Device, DeviceError};
 use crate::bpf::{self, Counts};
+use crate::control::capture::{Capture, CaptureRequest};
 use crate::control::errno::Errno;
 use crate::control::options::IoMode;
 use crate::control::uapi::{
@@ -16,6 +18,7 @@ use crate::control::uapi::{
 };
 use crate::crypto::PublicKey;
 use crate::datapath::handshakes::{INITIATIONS_MAX, REPLIES_MAX};
+use crate::datapath::taps::Wants;
 use crate::drops::DropReason;
 use crate::net::clock;
 use crate::net::udp::BindError;
@@ -50,6 +53,7 @@ impl UapiTarget for Device {
     fn commit(&mut self) -> Result<(), Errno> {
         self.core.publish();
         self.pump();
+        self.nics.inside_changed();
         self.want_exits();
         Ok(())
     }
@@ -59,7 +63,38 @@ impl UapiTarget for Device {
             return Err(Errno::NOT_SUPPORTED);
         }
         self.nics.set_mode(&self.tunnel, mode);
+        self.want_exits();
         Ok(())
+    }
+
+    fn capture(&mut self, request: &CaptureRequest) -> Result<Capture, Errno> {
+        let snapshot = self.tunnel.shared.snapshot();
+        let cell_of = |key| {
+            let cell = snapshot.peers.values().find(|cell| *cell.public() == key);
+            let cell = cell.ok_or(Errno::NOT_FOUND)?;
+            Ok::<_, Errno>((key, Arc::downgrade(cell)))
+        };
+        let wants = Wants {
+            outer: request.sides.outer(),
+            inner: request.sides.inner(),
+            snap: request.snap as usize,
+            peer: request.peer.map(cell_of).transpose()?,
+        };
+        let cards = self.nics.report(&self.tunnel).cards;
+        let cards: Vec<_> = cards.iter().map(|card| card.name.as_str()).collect();
+        let outer = if cards.is_empty() {
+            "udp".to_owned()
+        } else {
+            cards.join(",")
+        };
+        let attached = self.tunnel.taps.attach(wants).ok_or(Errno::BUSY)?;
+        let inner = self.name.as_str();
+        tracing::info!(
+            device = inner,
+            sides = request.sides.label(),
+            "a capture begins"
+        );
+        Capture::new(attached, request, inner, &outer).map_err(|error| Errno::from_io(&error))
     }
 
     fn state(&self) -> DeviceState {
@@ -98,7 +133,7 @@ impl UapiTarget for Device {
             capacity: capacity as u64,
         };
         let io = self.nics.report(tunnel);
-        let counts = self.nics.counts();
+        let (counts, lan) = (self.nics.counts(), self.nics.lan_counts());
         DeviceInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -111,6 +146,8 @@ impl UapiTarget for Device {
             cards: io.cards,
             verdicts: counts.as_ref().map(verdicts).unwrap_or_default(),
             classes: counts.as_ref().map(classes).unwrap_or_default(),
+            lan: self.nics.lan(),
+            lan_verdicts: lan.as_ref().map(verdicts).unwrap_or_default(),
             mtu: u32::try_from(tunnel.mtu()).unwrap_or(u32::MAX),
             up: self.up,
             metrics: self.metrics.map(|address| address.to_string()),

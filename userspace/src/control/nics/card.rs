@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::foreign;
 use super::owner::Owner;
 use crate::bpf::{BpfError, Link, Mode, WanProgram};
 use crate::control::options::XdpOptions;
@@ -350,6 +351,13 @@ impl Card {
         program.set_interface(self.ifindex, self.interface)
     }
 
+    /// Whether a worker gave up one of its rings.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        let mut queues = self.queues.iter();
+        queues.any(|queue| queue.stats.failed.get() != 0)
+    }
+
     /// Whether it has another number of queues now than when it was attached,
     /// or needs longer frames.
     #[must_use]
@@ -385,13 +393,5 @@ impl Card {
             let _ = closed.await;
         }
         tracing::info!(card = %self.name, "the XDP program is off");
-    }
-}
-
-/// Whose program is on the interface, as far as the kernel tells.
-fn foreign(ifindex: u32) -> String {
-    match nic::xdp_program(ifindex) {
-        Ok(Some(program)) => format!("id {}, `{}`", program.id, program.name),
-        Ok(None) | Err(_) => "`ip link` shows it".to_owned(),
     }
 }

@@ -15,15 +15,17 @@
 //!
 //! * [`card`]: a card that carries the program.
 //! * [`flows`]: which peers use which flow.
+//! * [`lan`]: the other side: interfaces with clients.
 //! * [`owner`]: whose a card is, among processes.
 //! * [`report`]: what `show` and metrics tell of all this.
 
 pub mod card;
 pub mod flows;
+pub mod lan;
 pub mod owner;
 pub mod report;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::net::IpAddr;
@@ -37,8 +39,10 @@ use tokio::sync::Notify;
 
 use card::{Attach, Card, Refusal};
 use flows::{Flows, Use};
+use lan::Lan;
 use owner::{Nic, Owner};
 
+use super::names::InterfaceName;
 use super::options::{IoMode, XdpOptions};
 use super::plane::Plane;
 use crate::bpf::{BpfError, WanProgram};
@@ -48,6 +52,7 @@ use crate::net::clock;
 use crate::net::hops::{Hops, NoHop};
 use crate::net::netlink::{Link, NetEvent, NetEvents, Tables};
 use crate::net::netns::Namespace;
+use crate::net::nic;
 use crate::net::outer::{Flow, Hop, Template};
 use crate::tunnel::cell::PeerCell;
 use crate::tunnel::endpoint::Endpoint;
@@ -71,6 +76,10 @@ pub struct Nics {
     plane: Rc<Plane>,
     options: XdpOptions,
     state: RefCell<State>,
+    /// The LAN interfaces.
+    lan: RefCell<Lan>,
+    /// What is inside the tunnels may have changed since the LAN side was told.
+    inside_changed: Cell<bool>,
     /// There may be a card to attach or to let go.
     changed: Notify,
 }
@@ -148,6 +157,8 @@ impl Nics {
             plane: Rc::clone(plane),
             options,
             state: RefCell::default(),
+            lan: RefCell::default(),
+            inside_changed: Cell::new(false),
             changed: Notify::new(),
         })
     }
@@ -175,7 +186,8 @@ impl Nics {
         let mut state = self.state.borrow_mut();
         state.members.retain(|m| !Arc::ptr_eq(&m.tunnel, tunnel));
         state.sync();
-        self.changed.notify_one();
+        drop(state);
+        self.inside_changed();
     }
 
     /// What the way of its packets depends on has changed. Port 0: it is down.
@@ -183,6 +195,13 @@ impl Nics {
         self.change(tunnel, |member| {
             (member.port, member.mark, member.tun) = (port, mark, tun);
         });
+        self.inside_changed();
+    }
+
+    /// What is inside the tunnels, or how large its packets may be, has changed.
+    pub fn inside_changed(&self) {
+        self.inside_changed.set(true);
+        self.changed.notify_one();
     }
 
     /// Its packets go another way from now on.
@@ -279,6 +298,7 @@ impl Nics {
         loop {
             self.attach_wanted().await?;
             self.detach_unused().await;
+            self.tend_lan().await;
             tokio::select! {
                 changes = self.hops.changed() => {
                     let changes = changes?;
@@ -301,12 +321,42 @@ impl Nics {
             }
             NetEvent::Link(link) => self.heard_of(link).await,
             NetEvent::LinkRemoved(index) => {
+                self.lan.borrow_mut().forget(index);
                 self.detach(index).await;
                 self.state.borrow_mut().forget_refusal(index);
             }
             NetEvent::RoutesChanged | NetEvent::Neighbour(..) => {}
         }
         Ok(())
+    }
+
+    /// Attaches the program to LAN interfaces that came, and tells it what is
+    /// inside the tunnels.
+    async fn tend_lan(&self) {
+        let names = &self.options.lan;
+        if names.is_empty() {
+            return;
+        }
+        if self.lan.borrow().is_missing(names) {
+            if !self.lan.borrow().has_program() {
+                match lan::load().await {
+                    Ok(program) => self.lan.borrow_mut().set_program(program),
+                    Err(error) => return self.lan.borrow_mut().refuse_all(names, &error),
+                }
+                self.inside_changed.set(true);
+            }
+            let devices = self.state.borrow().names();
+            self.lan.borrow_mut().attach(
+                names,
+                &self.options.nics_directory,
+                &self.namespace,
+                &devices,
+            );
+        }
+        if self.inside_changed.replace(false) {
+            let inside = self.state.borrow().inside();
+            self.lan.borrow_mut().sync(inside);
+        }
     }
 
     async fn heard_of(&self, link: Link) {
@@ -366,12 +416,22 @@ impl Nics {
             });
             state.attached().map(|card| card.ifindex()).collect()
         };
+        let failed: Vec<u32> = {
+            let state = self.state.borrow();
+            let failed = state.attached().filter(|card| card.has_failed());
+            failed.map(Card::ifindex).collect()
+        };
+        for index in failed {
+            // The kernel goes on to put packets into a ring that nobody empties.
+            self.detach(index).await;
+        }
         for index in attached {
             // No event tells of another number of queues.
             if let Some(link) = self.tables.link(index).await? {
                 self.heard_of(link).await;
             }
         }
+        self.lan.borrow_mut().forget_refusals();
         self.renew();
         Ok(())
     }
@@ -437,13 +497,9 @@ impl Nics {
     async fn attach(&self, link: &Link) -> Result<Card, Refusal> {
         let (asked, names, first_socket) = {
             let state = self.state.borrow();
-            let names = state
-                .members
-                .iter()
-                .filter_map(|m| m.tunnel.name.parse().ok());
             (
                 state.members.iter().any(|m| m.mode == IoMode::Xdp),
-                names.collect::<Vec<_>>(),
+                state.names(),
                 state.first_free_place(),
             )
         };
@@ -486,12 +542,7 @@ impl Nics {
 
     /// Lets go of the cards that no device may use any more.
     async fn detach_unused(&self) {
-        let unused: Vec<u32> = {
-            let state = self.state.borrow();
-            let used = |card: &Card| state.members.iter().any(|m| m.port != 0 && m.uses(card));
-            let unused = state.attached().filter(|card| !used(card));
-            unused.map(Card::ifindex).collect()
-        };
+        let unused: Vec<u32> = self.state.borrow().unused().map(Card::ifindex).collect();
         for index in unused {
             self.detach(index).await;
         }
@@ -513,6 +564,7 @@ impl Nics {
             let Some(Entry::Attached(card)) = state.cards.remove(&index) else {
                 return;
             };
+            state.busy = true;
             (card, state.program.take())
         };
         // Before the rings close: what is sent from now on goes by the socket.
@@ -523,6 +575,7 @@ impl Nics {
             state.program = Some(program);
             state.sync();
         }
+        self.state.borrow_mut().busy = false;
     }
 }
 
@@ -533,11 +586,22 @@ impl State {
             .find(|member| Arc::ptr_eq(&member.tunnel, tunnel))
     }
 
+    fn names(&self) -> Vec<InterfaceName> {
+        let names = self.members.iter().map(|m| m.tunnel.name.parse());
+        names.filter_map(Result::ok).collect()
+    }
+
     fn attached(&self) -> impl Iterator<Item = &Card> {
         self.cards.values().filter_map(|entry| match entry {
             Entry::Attached(card) => Some(&**card),
             Entry::Refused { .. } => None,
         })
+    }
+
+    /// Cards that no device may use any more.
+    fn unused(&self) -> impl Iterator<Item = &Card> {
+        self.attached()
+            .filter(|card| !self.members.iter().any(|m| m.port != 0 && m.uses(card)))
     }
 
     fn forget_refusal(&mut self, index: u32) {
@@ -634,5 +698,13 @@ impl State {
             }
         }
         self.endpoints = there;
+    }
+}
+
+/// Whose program is on the interface, as far as the kernel tells.
+fn foreign(ifindex: u32) -> String {
+    match nic::xdp_program(ifindex) {
+        Ok(Some(program)) => format!("id {}, `{}`", program.id, program.name),
+        Ok(None) | Err(_) => "`ip link` shows it".to_owned(),
     }
 }

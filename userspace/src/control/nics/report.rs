@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Nics};
+use super::{Entry, Nics, State};
 use crate::bpf::Counts;
 use crate::control::options::IoMode;
 use crate::datapath::port::Tunnel;
@@ -51,7 +51,29 @@ pub struct CardReport {
     pub queues: Vec<RingTotals>,
 }
 
+/// A LAN interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LanReport {
+    /// Its name.
+    pub name: String,
+    /// `native`, `generic` or `none`.
+    pub xdp: String,
+    /// Why it does not carry the program.
+    pub refused: Option<String>,
+}
+
 impl Nics {
+    /// The LAN interfaces.
+    pub fn lan(&self) -> Vec<LanReport> {
+        self.lan.borrow().report(&self.options.lan)
+    }
+
+    /// What the program on the LAN interfaces counted; none if it is not loaded.
+    pub fn lan_counts(&self) -> Option<Counts> {
+        self.lan.borrow().counts()
+    }
+
     /// How this device's packets travel, and why.
     pub fn report(&self, tunnel: &Arc<Tunnel>) -> IoReport {
         let state = self.state.borrow();
@@ -67,6 +89,7 @@ impl Nics {
                 .attached()
                 .filter(move |card| of.is_some_and(|m| m.uses(card)))
         };
+        let pending = state.busy || !state.wanted.is_empty() || state.unused().next().is_some();
         if used().next().is_some() {
             let names: Vec<String> = used()
                 .map(|card| {
@@ -99,7 +122,7 @@ impl Nics {
                 io: "xdp",
                 reason: names.join("; "),
                 asked: mode.label(),
-                pending: false,
+                pending,
                 waits: false,
                 by_socket: by_socket.take(BY_SOCKET_MAX).collect(),
                 cards,
@@ -115,13 +138,7 @@ impl Nics {
             })
             .collect();
         let wants = mode != IoMode::Udp && state.broken.is_none();
-        let pending = wants
-            && (state.busy
-                || !state.wanted.is_empty()
-                || state.flows.all().iter().any(|flow| {
-                    let answer = self.hops.get(flow);
-                    matches!(answer, Some(Err(NoHop::Pending | NoHop::Unresolved { .. })))
-                }));
+        let pending = pending || (wants && self.asks_for_hops(&state));
         let waits = wants && refusals.is_empty();
         let reason = if mode == IoMode::Udp {
             "asked for".to_owned()
@@ -129,6 +146,8 @@ impl Nics {
             why.clone()
         } else if member.is_none_or(|m| m.port == 0) {
             "the device is down".to_owned()
+        } else if pending {
+            "a network card is being looked at".to_owned()
         } else if !refusals.is_empty() {
             refusals.join("; ")
         } else {
@@ -143,6 +162,14 @@ impl Nics {
             cards,
             by_socket: Vec::new(),
         }
+    }
+
+    /// Whether the way to some peer is still being looked up.
+    fn asks_for_hops(&self, state: &State) -> bool {
+        state.flows.all().iter().any(|flow| {
+            let answer = self.hops.get(flow);
+            matches!(answer, Some(Err(NoHop::Pending | NoHop::Unresolved { .. })))
+        })
     }
 
     /// The cards that carry the program.

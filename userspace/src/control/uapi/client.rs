@@ -11,6 +11,7 @@ use super::info::DeviceInfo;
 use super::socket;
 use super::target::{DeviceState, PeerState};
 use super::values;
+use crate::control::capture::CaptureRequest;
 use crate::control::errno::Errno;
 use crate::control::names::InterfaceName;
 use crate::control::options::IoMode;
@@ -99,6 +100,23 @@ impl Client {
     pub fn set_io(&mut self, mode: IoMode) -> Result<(), ClientError> {
         self.ask(format!("ringtun_io={}\n\n", mode.label()).as_bytes())?;
         self.answer(|_, _| Ok(()))
+    }
+
+    /// Begins a capture: the connection, and what came of the capture already.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn capture(
+        mut self,
+        request: &CaptureRequest,
+    ) -> Result<(UnixStream, Vec<u8>), ClientError> {
+        self.ask(request.text().as_bytes())?;
+        self.answer(|_, _| Ok(()))?;
+        let begun = self.stream.buffer().to_vec();
+        let stream = self.stream.into_inner();
+        stream.set_read_timeout(None)?;
+        stream.set_write_timeout(None)?;
+        Ok((stream, begun))
     }
 
     fn ask(&mut self, request: &[u8]) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::nics::report::CardReport;
+use crate::control::nics::report::{CardReport, LanReport};
 
 /// What ringtun knows about a device beyond the UAPI. Fields are only ever
 /// added; a client ignores what it does not know.
@@ -35,6 +35,10 @@ pub struct DeviceInfo {
     pub verdicts: BTreeMap<String, CountInfo>,
     /// What it saw, by class.
     pub classes: BTreeMap<String, CountInfo>,
+    /// Interfaces with clients, whose TCP connections are clamped.
+    pub lan: Vec<LanReport>,
+    /// What left the XDP program there, by verdict; empty while there is none.
+    pub lan_verdicts: BTreeMap<String, CountInfo>,
     /// The device's MTU in bytes.
     pub mtu: u32,
     /// Whether the link is up.

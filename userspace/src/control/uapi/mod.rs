@@ -5,7 +5,7 @@
 //! [`session`] (which peer is meant) to [`target::UapiTarget`], which the
 //! daemon implements: one [`commit`](target::UapiTarget::commit) per `set`. A
 //! `get` comes back through [`reply`]. [`server`] does this for each connection
-//! to the [`socket`]; [`client`] asks, for `ringtun show`.
+//! to the [`socket`]; [`client`] asks, for `ringtun show`, `io` and `capture`.
 
 pub mod client;
 pub mod info;

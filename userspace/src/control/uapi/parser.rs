@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use super::lines::{Line, Lines, MAX_LINE};
 use super::values::{self, ZoneResolver};
+use crate::control::capture::CaptureRequest;
 use crate::control::errno::Errno;
 use crate::control::options::IoMode;
 use crate::crypto::{KEY_LEN, PresharedKey, PrivateKey, PublicKey, Secret, encoding};
@@ -24,6 +25,9 @@ pub enum Operation {
     Info,
     /// `ringtun_io=MODE`: how outer packets travel from now on.
     Io(IoMode),
+    /// `ringtun_capture=SIDES` and lines of its own, see [`crate::control::capture::request`]:
+    /// the connection carries a capture from then on.
+    Capture(CaptureRequest),
 }
 
 /// One thing understood.
@@ -111,6 +115,8 @@ enum State {
     Idle,
     /// In a `get` or `ringtun`, which have no lines of their own.
     Bare(Operation),
+    /// In a `ringtun_capture`.
+    Capture(CaptureRequest),
     /// In a `set`, before the first `public_key`, or after it.
     Set { of_peer: bool },
     /// After a refusal, until the empty line.
@@ -161,6 +167,13 @@ impl Parser {
                 (State::Bare(_), Line::Whole(_)) => {
                     Err((Errno::INVALID, "`get` is followed by an empty line".into()))
                 }
+                (State::Capture(request), Line::Whole(b"")) => {
+                    Ok(Event::End(Operation::Capture(*request)))
+                }
+                (State::Capture(request), Line::Whole(line)) => match capture_line(line, request) {
+                    Ok(()) => continue,
+                    Err(refusal) => Err(refusal),
+                },
                 (State::Set { .. }, Line::Whole(b"")) => Ok(Event::End(Operation::Set)),
                 (State::Set { of_peer }, Line::Whole(line)) => {
                     set_line(line, of_peer, self.zone).map(Event::Line)
@@ -196,6 +209,7 @@ impl Parser {
         let operation = match std::mem::replace(&mut self.state, then) {
             State::Set { .. } => Some(Operation::Set),
             State::Bare(operation) => Some(operation),
+            State::Capture(request) => Some(Operation::Capture(request)),
             State::Idle | State::Skipping => None,
         };
         Event::Refused {
@@ -228,6 +242,12 @@ fn begin(line: &[u8], state: &mut State) -> Result<Event, Refusal> {
             let mode = mode.and_then(str::parse);
             Operation::Io(mode.map_err(|reason| (Errno::INVALID, reason.into()))?)
         }
+        _ if let Some(sides) = line.strip_prefix(b"ringtun_capture=") => {
+            let sides = std::str::from_utf8(sides).map_err(|_| "wants outer, inner or both");
+            let sides = sides.and_then(str::parse);
+            let sides = sides.map_err(|reason| (Errno::INVALID, reason.into()))?;
+            Operation::Capture(CaptureRequest::new(sides))
+        }
         _ => {
             let reason = "a request begins with `get=1` or `set=1`";
             return Err((Errno::PROTOCOL, reason.into()));
@@ -235,18 +255,32 @@ fn begin(line: &[u8], state: &mut State) -> Result<Event, Refusal> {
     };
     *state = match operation {
         Operation::Set => State::Set { of_peer: false },
+        Operation::Capture(request) => State::Capture(request),
         bare => State::Bare(bare),
     };
     Ok(Event::Begin(operation))
 }
 
+fn key_and_value(line: &[u8]) -> Result<(&str, &str), Refusal> {
+    let line = std::str::from_utf8(line).ok();
+    line.and_then(|line| line.split_once('='))
+        .ok_or_else(|| (Errno::PROTOCOL, "not of the form key=value".into()))
+}
+
+fn refused_value(key: &str, reason: &str) -> Refusal {
+    let key: String = key.escape_default().take(64).collect();
+    (Errno::INVALID, format!("`{key}` {reason}"))
+}
+
+fn capture_line(line: &[u8], request: &mut CaptureRequest) -> Result<(), Refusal> {
+    let (key, value) = key_and_value(line)?;
+    request
+        .line(key, value)
+        .map_err(|reason| refused_value(key, reason))
+}
+
 fn set_line(line: &[u8], of_peer: &mut bool, zone: ZoneResolver) -> Result<SetLine, Refusal> {
-    let Some((key, value)) = std::str::from_utf8(line)
-        .ok()
-        .and_then(|l| l.split_once('='))
-    else {
-        return Err((Errno::PROTOCOL, "not of the form key=value".into()));
-    };
+    let (key, value) = key_and_value(line)?;
     let parsed = if key == "public_key" {
         *of_peer = true;
         key_value(value).map(|key| SetLine::Peer(PublicKey::from_bytes(*key.expose())))
@@ -255,10 +289,7 @@ fn set_line(line: &[u8], of_peer: &mut bool, zone: ZoneResolver) -> Result<SetLi
     } else {
         device_line(key, value)
     };
-    parsed.map_err(|reason| {
-        let key: String = key.escape_default().take(64).collect();
-        (Errno::INVALID, format!("`{key}` {reason}"))
-    })
+    parsed.map_err(|reason| refused_value(key, reason))
 }
 
 fn key_value(value: &str) -> Result<Secret<KEY_LEN>, &'static str> {

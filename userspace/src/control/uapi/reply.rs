@@ -104,8 +104,8 @@ pub fn info(info: &DeviceInfo) -> String {
 pub fn status(operation: Option<Operation>, result: Result<(), Errno>) -> String {
     let number = match (result, operation) {
         (Ok(()), _) => 0,
-        (Err(errno), Some(Operation::Get | Operation::Info | Operation::Io(_))) => errno.number(),
         (Err(errno), Some(Operation::Set) | None) => -errno.number(),
+        (Err(errno), Some(_)) => errno.number(),
     };
     format!("errno={number}\n\n")
 }

@@ -18,6 +18,7 @@ use super::reply::{self, GetReply};
 use super::session::SetSession;
 use super::socket::UapiSocket;
 use super::target::UapiTarget;
+use crate::control::capture::CaptureRequest;
 use crate::control::errno::Errno;
 
 /// Connections served at once. Others wait in the backlog of the socket.
@@ -117,7 +118,13 @@ impl<T: UapiTarget> Conversation<'_, T> {
             let read = read?;
             let mut input = &buffer[..read];
             while let Some(event) = parser.next(&mut input) {
-                self.event(event, stream).await?;
+                if let Event::End(Operation::Capture(request)) = event {
+                    if self.capture(&request, stream).await? {
+                        return Ok(());
+                    }
+                } else {
+                    self.event(event, stream).await?;
+                }
             }
             buffer[..read].zeroize();
             if read == 0 {
@@ -131,6 +138,21 @@ impl<T: UapiTarget> Conversation<'_, T> {
         }
     }
 
+    /// Has the connection carry a capture until it ends; false if it is refused.
+    async fn capture(&self, request: &CaptureRequest, stream: &mut UnixStream) -> io::Result<bool> {
+        let begun = self.target.borrow_mut().capture(request);
+        let result = begun.as_ref().map(|_| ()).map_err(|errno| *errno);
+        let status = reply::status(Some(Operation::Capture(*request)), result);
+        write(stream, status.as_bytes()).await?;
+        match begun {
+            Ok(capture) => capture.run(stream).await.map(|()| true),
+            Err(errno) => {
+                tracing::warn!(%errno, "capture refused");
+                Ok(false)
+            }
+        }
+    }
+
     async fn event(&mut self, event: Event, stream: &mut UnixStream) -> io::Result<()> {
         match event {
             Event::Begin(Operation::Set) => {
@@ -141,7 +163,8 @@ impl<T: UapiTarget> Conversation<'_, T> {
                     turn,
                 });
             }
-            Event::Begin(_) => {}
+            // The end of a capture is the caller's.
+            Event::Begin(_) | Event::End(Operation::Capture(_)) => {}
             Event::Line(line) => {
                 // No session: an earlier line was refused by the device, was
                 // answered, and what follows is skipped.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::info::DeviceInfo;
 use super::parser::PeerChange;
+use crate::control::capture::{Capture, CaptureRequest};
 use crate::control::errno::Errno;
 use crate::control::options::IoMode;
 use crate::crypto::{PresharedKey, PrivateKey, PublicKey};
@@ -41,6 +42,14 @@ pub trait UapiTarget {
     /// # Errors
     /// Refuses with the number that the client is told.
     fn set_io(&mut self, mode: IoMode) -> Result<(), Errno>;
+
+    /// Begins a capture.
+    ///
+    /// # Errors
+    /// Refuses with the number that the client is told: as many as there may be
+    /// are under way ([`Errno::BUSY`]), or there is no such peer
+    /// ([`Errno::NOT_FOUND`]).
+    fn capture(&mut self, request: &CaptureRequest) -> Result<Capture, Errno>;
 
     /// The configuration and counters for `get`.
     fn state(&self) -> DeviceState;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use ringtun_common::class::Class;
 use ringtun_common::cursor::SliceCursor;
+use ringtun_common::ip::UDP_LEN;
 use ringtun_common::packet::{self, Address, Part};
 
 use crate::tunnel::endpoint::{Endpoint, Source};
@@ -29,13 +30,17 @@ impl Arrival {
     #[must_use]
     pub fn read(frame: &[u8], ifindex: u32) -> Option<Self> {
         let packet = packet::parse(&mut SliceCursor::new(frame)).ok()?;
-        if packet.class != Class::WireGuardData || packet.part != Part::Whole {
+        if packet.class != Class::WireGuardData || packet.network.part != Part::Whole {
             return None;
         }
-        let at = usize::from(packet.payload_at);
+        let network = &packet.network;
+        if network.is_ambiguous() {
+            return None;
+        }
+        let at = network.at + UDP_LEN;
         let payload = at..at + usize::from(packet.payload_len);
         frame.get(payload.clone())?;
-        let (from, to) = (address(packet.source), address(packet.destination));
+        let (from, to) = (address(network.source), address(network.destination));
         let from = match from {
             IpAddr::V6(ip) => {
                 // As the kernel tells it of a socket's datagrams.
@@ -54,7 +59,7 @@ impl Arrival {
         Some(Self {
             port: packet.destination_port,
             from: Endpoint { addr: from, source },
-            ecn: Ecn::from_tos(packet.traffic_class),
+            ecn: Ecn::of_packet(&frame[network.start..]),
             payload,
         })
     }

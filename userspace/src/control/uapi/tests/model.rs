@@ -1,11 +1,14 @@
 //! A device that only remembers what it was told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::control::capture::{Capture, CaptureRequest};
 use crate::control::errno::Errno;
 use crate::control::options::IoMode;
 use crate::control::uapi::{DeviceInfo, DeviceState, PeerChange, PeerState, SetOp, UapiTarget};
 use crate::crypto::{PresharedKey, PrivateKey, PublicKey};
+use crate::datapath::taps::{Taps, Wants};
 
 /// Refused by [`Model`], so that a device's refusal can be provoked.
 pub const PORT_IN_USE: u16 = 9;
@@ -21,6 +24,7 @@ pub struct Model {
     pub removed: usize,
     pub dirty: bool,
     pub io: IoMode,
+    pub taps: Arc<Taps>,
 }
 
 impl Model {
@@ -90,6 +94,20 @@ impl UapiTarget for Model {
     fn set_io(&mut self, mode: IoMode) -> Result<(), Errno> {
         self.io = mode;
         Ok(())
+    }
+
+    fn capture(&mut self, request: &CaptureRequest) -> Result<Capture, Errno> {
+        if request.peer.is_some() {
+            return Err(Errno::NOT_FOUND);
+        }
+        let wants = Wants {
+            outer: request.sides.outer(),
+            inner: request.sides.inner(),
+            snap: request.snap as usize,
+            peer: None,
+        };
+        let attached = self.taps.attach(wants).ok_or(Errno::BUSY)?;
+        Ok(Capture::new(attached, request, "rt0", "udp").expect("memory"))
     }
 
     fn info(&self) -> DeviceInfo {

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use crate::control::capture::{CaptureRequest, CaptureSides};
 use crate::control::errno::Errno;
 use crate::control::uapi::Operation;
 use crate::control::uapi::parser::{Event, ParseError, Parser};
@@ -52,7 +53,8 @@ fn long_conversation() -> String {
          persistent_keepalive_interval=25\nreplace_allowed_ips=true\nallowed_ip=10.0.0.0/8\n\
          allowed_ip=-fd00::/8\npublic_key={a}\nupdate_only=true\nendpoint=[fe80::1%eth0]:7\n\
          public_key={b}\nremove=true\n\nset=1\nlisten_port=nine\nfwmark=1\n\nring\n\n\
-         set=1\npublic_key={b}\nlisten_port=1\n\nringtun=1\n\nget=1\nx\n\nget=1\n\n",
+         set=1\npublic_key={b}\nlisten_port=1\n\nringtun=1\n\nget=1\nx\n\nget=1\n\n\
+         ringtun_capture=both\nsnap=96\npublic_key={b}\n\nringtun_capture=all\n\n",
         a = key(0xaa),
         b = key(0xbb),
     )
@@ -63,8 +65,8 @@ fn a_conversation_cut_at_every_byte_is_understood_the_same() {
     let text = long_conversation();
     let whole = events(&[text.as_bytes()]);
     assert!(whole.iter().any(|e| e.contains("RemoveAllowedIp")));
-    assert_eq!(whole.iter().filter(|e| e.starts_with("Refused")).count(), 4);
-    assert_eq!(whole.iter().filter(|e| e.starts_with("End")).count(), 4);
+    assert_eq!(whole.iter().filter(|e| e.starts_with("Refused")).count(), 5);
+    assert_eq!(whole.iter().filter(|e| e.starts_with("End")).count(), 5);
     for cut in 0..=text.len() {
         let (a, b) = text.as_bytes().split_at(cut);
         assert_eq!(events(&[a, b]), whole, "cut at {cut}");
@@ -119,6 +121,57 @@ fn each_bad_line_has_its_errno_and_the_next_operation_works() {
         assert_eq!(errors[0].1.line, at, "{line}");
         assert_eq!(ended, 1, "{line}: the get after it");
     }
+}
+
+/// The captures that a text asks for.
+fn captures(text: &str) -> Vec<CaptureRequest> {
+    let mut parser = Parser::new(zone);
+    let mut input = text.as_bytes();
+    std::iter::from_fn(|| parser.next(&mut input))
+        .filter_map(|event| match event {
+            Event::End(Operation::Capture(request)) => Some(request),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_capture_is_asked_for_by_lines_of_its_own() {
+    for sides in [CaptureSides::Outer, CaptureSides::Inner, CaptureSides::Both] {
+        let plain = CaptureRequest::new(sides);
+        let text = format!("ringtun_capture={}\n\n", sides.label());
+        assert_eq!(captures(&text), [plain]);
+        let mut full = plain;
+        full.line("snap", "96").unwrap();
+        full.line("public_key", &key(7)).unwrap();
+        assert_eq!(full.snap, 96);
+        assert!(full.peer.is_some());
+        for request in [plain, full] {
+            assert_eq!(captures(&request.text()), [request], "what our client says");
+        }
+    }
+    for (lines, errno) in [
+        ("ringtun_capture=", Errno::INVALID),
+        ("ringtun_capture=both ", Errno::INVALID),
+        ("ringtun_capture=\u{fc}", Errno::INVALID),
+        ("ringtun_capture", Errno::PROTOCOL),
+        ("ringtun_capture=both\nsnap", Errno::PROTOCOL),
+        ("ringtun_capture=both\nsnap=13", Errno::INVALID),
+        ("ringtun_capture=both\nsnap=262145", Errno::INVALID),
+        ("ringtun_capture=both\nsnap=-1", Errno::INVALID),
+        ("ringtun_capture=both\nsnap=", Errno::INVALID),
+        ("ringtun_capture=both\npublic_key=07", Errno::INVALID),
+        ("ringtun_capture=both\ncount=1", Errno::INVALID),
+        ("ringtun_capture=both\nget=1", Errno::INVALID),
+        ("ringtun_capture=both\n\u{0}", Errno::PROTOCOL),
+    ] {
+        let (errors, ended) = outcome(format!("{lines}\n\nget=1\n\n").as_bytes());
+        assert_eq!(errors.len(), 1, "{lines:?}");
+        assert_eq!(errors[0].1.errno, errno, "{lines:?}");
+        assert_eq!(ended, 1, "{lines:?}: the get after it");
+    }
+    let (errors, _) = outcome(b"ringtun_capture=both\nsnap=96\n");
+    assert_eq!(errors[0].1.errno, Errno::PROTOCOL, "cut off");
 }
 
 #[test]

@@ -1,80 +1,40 @@
 use super::*;
-use crate::fixtures::frames;
+use crate::fixtures::syn::{Checksum, Syn, gre, option, pseudo_header};
 use crate::ip::TCP_ACK;
+use crate::packet::MAX_EXTENSION_HEADERS;
 use proptest::prelude::*;
 
+const KIND_NOP: u8 = 1;
 const LIMITS: Limits = Limits::of_mtu(1420);
 
-/// A TCP segment with a right checksum in an IP packet.
-#[derive(Clone, Debug)]
-struct Syn {
-    v6: bool,
-    flags: u8,
-    options: Vec<u8>,
-    payload: Vec<u8>,
+fn limit(v6: bool) -> u16 {
+    if v6 { 1360 } else { 1380 }
 }
 
-impl Syn {
-    fn new(v6: bool, options: &[u8]) -> Self {
-        Self {
-            v6,
-            flags: TCP_SYN,
-            options: options.to_vec(),
-            payload: Vec::new(),
-        }
-    }
-
-    fn segment(&self) -> Vec<u8> {
-        assert_eq!(self.options.len() % 4, 0);
-        let mut segment = frames::tcp_between(40000, 443, &[]);
-        segment[12] = ((TCP_LEN + self.options.len()) << 2) as u8;
-        segment[13] = self.flags;
-        segment.extend(&self.options);
-        segment.extend(&self.payload);
-        segment
-    }
-
-    /// The packet around a segment whose checksum is then made right.
-    fn packet(&self) -> Vec<u8> {
-        self.around(&self.segment(), &[])
-    }
-
-    fn around(&self, segment: &[u8], ip_options: &[u8]) -> Vec<u8> {
-        let mut packet = if self.v6 {
-            let extensions: Vec<_> = ip_options.iter().map(|kind| (*kind, 2)).collect();
-            frames::behind(&extensions, TCP, segment)
-        } else {
-            frames::ipv4(ip_options, TCP, segment)
-        };
-        let at = packet.len() - segment.len();
-        let sum = pseudo(&packet, self.v6, segment.len()) + Sum::of(segment);
-        packet[at + 16..at + 18].copy_from_slice(&sum.finish());
-        packet
-    }
-
-    /// Where the options begin in [`packet`](Self::packet).
-    fn options_at(&self) -> usize {
-        if self.v6 { HEADERS_V6 } else { HEADERS_V4 }
-    }
-
-    fn limit(&self) -> u16 {
-        if self.v6 { 1360 } else { 1380 }
-    }
-}
-
-fn pseudo(packet: &[u8], v6: bool, len: usize) -> Sum {
-    let addresses = if v6 { &packet[8..40] } else { &packet[12..20] };
-    Sum::pseudo_header(addresses, TCP, len as u32)
-}
-
+/// Whether the checksum of a segment right behind the fixed header is right.
 fn is_intact(packet: &[u8], v6: bool) -> bool {
     let at = if v6 { IPV6_LEN } else { IPV4_LEN };
-    (pseudo(packet, v6, packet.len() - at) + Sum::of(&packet[at..])).is_valid()
+    (pseudo_header(packet, packet.len() - at) + Sum::of(&packet[at..])).is_valid()
 }
 
-const fn option(mss: u16) -> [u8; 4] {
-    let [high, low] = mss.to_be_bytes();
-    [2, 4, high, low]
+/// Where the MSS options of a TCP header are, and what they say, as a receiver
+/// reads them: the slow oracle.
+fn mss_options(header: &[u8]) -> Vec<(usize, u16)> {
+    let mut found = Vec::new();
+    let mut at = TCP_LEN;
+    while let [kind, rest @ ..] = &header[at..] {
+        let len = match (*kind, rest.first()) {
+            (0, _) => break,
+            (KIND_NOP, _) => 1,
+            (_, Some(len @ 2..)) if usize::from(*len) <= header.len() - at => usize::from(*len),
+            _ => break,
+        };
+        if (*kind, len) == (2, 4) {
+            found.push((at, u16::from_be_bytes([rest[1], rest[2]])));
+        }
+        at += len;
+    }
+    found
 }
 
 #[test]
@@ -91,16 +51,15 @@ fn the_option_is_lowered_at_every_offset_that_can_hold_it() {
     for v6 in [false, true] {
         for offset in 0..=36 {
             for flags in [TCP_SYN, TCP_SYN | TCP_ACK] {
-                let mut syn = Syn::new(v6, &[KIND_NOP; 40]);
+                let mut syn = Syn::with_mss_at(v6, offset, 1460);
                 syn.flags = flags;
-                syn.options[offset..offset + 4].copy_from_slice(&option(1460));
                 let before = syn.packet();
                 let mut packet = before.clone();
                 let name = format!("offset {offset}, IPv6 {v6}");
                 assert_eq!(clamp(&mut packet, &LIMITS), Outcome::Lowered, "{name}");
                 assert!(is_intact(&packet, v6), "{name}");
                 let at = syn.options_at() + offset;
-                assert_eq!(packet[at..at + 4], option(syn.limit()), "{name}");
+                assert_eq!(packet[at..at + 4], option(limit(v6)), "{name}");
                 // Nothing else changed but the checksum.
                 let tcp = syn.options_at() - TCP_LEN;
                 packet[at..at + 4].copy_from_slice(&option(1460));
@@ -109,9 +68,7 @@ fn the_option_is_lowered_at_every_offset_that_can_hold_it() {
             }
         }
         for offset in 37..40 {
-            let mut syn = Syn::new(v6, &[KIND_NOP; 40]);
-            let cut = &option(1460)[..40 - offset];
-            syn.options[offset..].copy_from_slice(cut);
+            let syn = Syn::with_mss_at(v6, offset, 1460);
             left_alone(&syn.packet(), Outcome::Fits, "offset past 36");
         }
     }
@@ -127,7 +84,7 @@ fn left_alone(packet: &[u8], expected: Outcome, name: &str) {
 #[test]
 fn what_fits_is_left_alone() {
     for v6 in [false, true] {
-        let limit = Syn::new(v6, &[]).limit();
+        let limit = limit(v6);
         for mss in [0, 1, 536, limit - 1, limit] {
             let packet = Syn::new(v6, &option(mss)).packet();
             left_alone(&packet, Outcome::Fits, &format!("MSS {mss}"));
@@ -214,18 +171,19 @@ fn ip_options_and_extension_headers_are_passed_over() {
         (true, vec![0, 60, 43, 60]),
         (true, vec![60; MAX_EXTENSION_HEADERS]),
     ] {
-        let syn = Syn::new(v6, &option(1460));
-        let mut packet = syn.around(&syn.segment(), &between);
+        let mut syn = Syn::new(v6, &option(1460));
+        syn.between = between.clone();
+        let mut packet = syn.packet();
         let len = packet.len();
         assert_eq!(clamp(&mut packet, &LIMITS), Outcome::Lowered, "{between:?}");
-        assert_eq!(packet[len - 4..], option(syn.limit()));
+        assert_eq!(packet[len - 4..], option(limit(v6)));
         let tcp = len - TCP_LEN - 4;
-        let sum = pseudo(&packet, v6, len - tcp) + Sum::of(&packet[tcp..]);
+        let sum = pseudo_header(&packet, len - tcp) + Sum::of(&packet[tcp..]);
         assert!(sum.is_valid());
     }
-    let syn = Syn::new(true, &option(1460));
-    let deep = syn.around(&syn.segment(), &[60; MAX_EXTENSION_HEADERS + 1]);
-    left_alone(&deep, Outcome::NotSyn, "too deep");
+    let mut deep = Syn::new(true, &option(1460));
+    deep.between = vec![60; MAX_EXTENSION_HEADERS + 1];
+    left_alone(&deep.packet(), Outcome::NotSyn, "too deep");
 }
 
 #[test]
@@ -233,41 +191,37 @@ fn a_partial_checksum_stays_and_a_wrong_one_keeps_the_packet_as_it_is() {
     for v6 in [false, true] {
         let mut syn = Syn::new(v6, &option(1460));
         syn.payload = b"data in a SYN".to_vec();
+        syn.checksum = Checksum::Partial;
         let mut packet = syn.packet();
-        let tcp = syn.options_at() - TCP_LEN;
-        let partial = pseudo(&packet, v6, packet.len() - tcp).partial();
-        packet[tcp + 16..tcp + 18].copy_from_slice(&partial);
+        let (at, tcp) = (syn.options_at(), syn.options_at() - TCP_LEN);
+        let partial = packet[tcp + 16..tcp + 18].to_vec();
         assert_eq!(clamp(&mut packet, &LIMITS), Outcome::Lowered);
-        let at = syn.options_at();
-        assert_eq!(packet[at..at + 4], option(syn.limit()));
+        assert_eq!(packet[at..at + 4], option(limit(v6)));
         assert_eq!(packet[tcp + 16..tcp + 18], partial);
 
+        syn.checksum = Checksum::Valid;
         for byte in [tcp + 4, tcp + 16, packet.len() - 1] {
             let mut wrong = syn.packet();
             wrong[byte] ^= 0x40;
             left_alone(&wrong, Outcome::BadChecksum, &format!("byte {byte}"));
         }
+        // How much is summed up has a bound.
+        for (len, expected) in [
+            (PAYLOAD_MAX, Outcome::Lowered),
+            (PAYLOAD_MAX - 1, Outcome::Lowered),
+            (PAYLOAD_MAX + 1, Outcome::OutOfReach),
+        ] {
+            syn.payload = vec![0xa7; len];
+            let before = syn.packet();
+            let mut packet = before.clone();
+            assert_eq!(clamp(&mut packet, &LIMITS), expected, "{len} bytes");
+            assert!(is_intact(&packet, v6), "{len} bytes");
+            assert_eq!(packet != before, expected == Outcome::Lowered);
+        }
         // Whether the checksum is right is not asked if nothing is to be changed.
         let mut wrong = Syn::new(v6, &option(536)).packet();
         wrong[tcp + 16] ^= 1;
         left_alone(&wrong, Outcome::Fits, "low enough");
-    }
-}
-
-/// GRE with these flags around a packet.
-fn gre(v6_outside: bool, flags: u8, version: u8, inner: &[u8], v6: bool) -> Vec<u8> {
-    let kind: [u8; 2] = if v6 { [0x86, 0xdd] } else { [8, 0] };
-    let mut bytes = vec![flags, version, kind[0], kind[1]];
-    for flag in [0x80, 0x20, 0x10] {
-        if flags & flag != 0 {
-            bytes.extend([0, 0, 0, 9]);
-        }
-    }
-    bytes.extend(inner);
-    if v6_outside {
-        frames::ipv6(GRE, &bytes)
-    } else {
-        frames::ipv4(&[], GRE, &bytes)
     }
 }
 
@@ -278,13 +232,13 @@ fn inside_gre_there_is_less_room() {
             let syn = Syn::new(v6, &option(1460));
             let inner = syn.packet();
             for (flags, header) in [(0, 4), (0x20, 8), (0x10, 8), (0x30, 12)] {
-                let mut packet = gre(v6_outside, flags, 0, &inner, v6);
+                let mut packet = gre(v6_outside, flags, 0, &inner);
                 let before = packet.clone();
                 assert_eq!(clamp(&mut packet, &LIMITS), Outcome::Lowered);
                 let at = packet.len() - inner.len();
                 assert_eq!(packet[..at], before[..at]);
                 assert!(is_intact(&packet[at..], v6));
-                let expected = syn.limit() - outside - header;
+                let expected = limit(v6) - outside - header;
                 assert_eq!(packet[packet.len() - 4..], option(expected));
             }
             for (flags, version, name) in [
@@ -292,16 +246,16 @@ fn inside_gre_there_is_less_room() {
                 (0x40, 0, "routing"),
                 (0x20, 1, "PPTP"),
             ] {
-                let packet = gre(v6_outside, flags, version, &inner, v6);
+                let packet = gre(v6_outside, flags, version, &inner);
                 left_alone(&packet, Outcome::NotSyn, name);
             }
-            let whole = gre(v6_outside, 0x30, 0, &inner, v6);
+            let whole = gre(v6_outside, 0x30, 0, &inner);
             for len in 0..whole.len() {
                 left_alone(&whole[..len], Outcome::NotSyn, "cut short");
             }
         }
     }
-    let nested = gre(false, 0, 0, &gre(false, 0, 0, &[0; 40], false), false);
+    let nested = gre(false, 0, 0, &gre(false, 0, 0, &[0; 40]));
     left_alone(&nested, Outcome::NotSyn, "GRE in GRE");
 }
 
@@ -338,11 +292,9 @@ proptest! {
         let header = syn.options_at() + syn.options.len();
         let tcp = syn.options_at() - TCP_LEN;
         let mut changed: Vec<usize> = (0..packet.len()).filter(|i| packet[*i] != before[*i]).collect();
-        let mut at = TCP_LEN;
-        while let Some(found) = next_mss(&packet[tcp..header], at) {
-            prop_assert!(found.mss <= limit || found.mss == 0);
-            changed.retain(|i| !(tcp + found.at + 2..tcp + found.at + 4).contains(i));
-            at = found.at + MSS_LEN;
+        for (at, mss) in mss_options(&packet[tcp..header]) {
+            prop_assert!(mss <= limit || mss == 0);
+            changed.retain(|i| !(tcp + at + 2..tcp + at + 4).contains(i));
         }
         changed.retain(|i| !(tcp + 16..tcp + 18).contains(i));
         prop_assert!(changed.is_empty(), "{changed:?}");

@@ -1,0 +1,142 @@
+//! What the XDP program for the LAN side does with a frame: TCP connections
+//! into a tunnel are told what fits through it.
+
+use crate::class::Class;
+use crate::cursor::Editor;
+use crate::mss::{Limits, Outcome, Syn};
+use crate::packet::{Network, Packet, Part, Unreadable};
+use crate::verdict::Verdict;
+
+/// Name of the XDP program for the LAN side in the BPF object.
+pub const LAN_PROGRAM: &str = "ringtun_lan";
+/// Name of the program that it hands SYNs into tunnels to: the verifier and the
+/// stack of one program have no room for all.
+pub const CLAMP_PROGRAM: &str = "ringtun_lan_clamp";
+/// Name of the program that it hands GRE into tunnels to, and that goes on to
+/// [`CLAMP_PROGRAM`].
+pub const GRE_PROGRAM: &str = "ringtun_lan_gre";
+/// Name of the array of programs by which they do that.
+pub const LAN_STEPS_MAP: &str = "LAN_STEPS";
+/// Place of [`CLAMP_PROGRAM`] in it.
+pub const CLAMP_STEP: u32 = 0;
+/// Place of [`GRE_PROGRAM`] in it.
+pub const GRE_STEP: u32 = 1;
+/// Programs in it.
+pub const LAN_STEPS: u32 = 2;
+/// Name of the longest-prefix map from IPv4 networks to [`Limits`].
+pub const PREFIXES_V4_MAP: &str = "PREFIXES_V4";
+/// Name of the longest-prefix map from IPv6 networks to [`Limits`]. A map of
+/// its own: IPv6's default route is no route for IPv4.
+pub const PREFIXES_V6_MAP: &str = "PREFIXES_V6";
+/// Networks per family that are inside tunnels. Only those that there are take
+/// memory.
+pub const PREFIXES_MAX: u32 = 256 * 1024;
+
+/// A packet into a tunnel that may be, or hold, a SYN.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    class: Class,
+    /// The packet; the one inside once that is known.
+    network: Network,
+    /// Bytes of headers around it.
+    overhead: usize,
+    limits: Limits,
+}
+
+impl Candidate {
+    /// For a packet with this destination's limits.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(packet: &Packet, limits: Limits) -> Self {
+        Self {
+            class: packet.class,
+            network: packet.network,
+            overhead: 0,
+            limits,
+        }
+    }
+
+    /// What it is.
+    #[inline(always)]
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Goes to the packet inside GRE.
+    ///
+    /// # Errors
+    /// The verdict, if none is there that can be read.
+    #[inline(always)]
+    pub fn enter_gre(&mut self, frame: &mut impl Editor) -> Result<(), Verdict> {
+        match self.network.enter_gre(frame) {
+            Ok(Some(overhead)) => {
+                self.overhead = overhead;
+                Ok(())
+            }
+            Ok(None) | Err(_) => Err(unconcerned(self.class)),
+        }
+    }
+
+    /// Lowers the option, if the packet is a SYN.
+    #[inline(always)]
+    pub fn clamp(&self, frame: &mut impl Editor) -> Verdict {
+        let Some(syn) = Syn::find(frame, &self.network) else {
+            return unconcerned(self.class);
+        };
+        match syn.clamp(frame, &self.limits, self.overhead) {
+            Outcome::NotSyn => unconcerned(self.class),
+            Outcome::Fits => Verdict::ClampFits,
+            Outcome::BadChecksum => Verdict::ClampBadChecksum,
+            Outcome::OutOfReach => Verdict::ClampOutOfReach,
+            Outcome::Lowered => Verdict::Clamped,
+        }
+    }
+}
+
+/// The maps, as the verdict function needs them for one frame.
+pub trait LanTables {
+    /// What segments are limited to on their way to the destination; `None` if
+    /// it is not inside a tunnel.
+    fn limits(&self, network: &Network) -> Option<Limits>;
+
+    /// Lets the [`Candidate`] be clamped, after going to the packet inside if it
+    /// is GRE.
+    fn clamp(&mut self, packet: &Packet, limits: Limits) -> Verdict;
+}
+
+/// Judges a frame of which the parser said `parsed`. If the verdict is
+/// [`Verdict::Clamped`], the frame was changed.
+#[inline(always)]
+pub fn judge(parsed: &Result<Packet, Unreadable>, tables: &mut impl LanTables) -> (Class, Verdict) {
+    match parsed {
+        Err(why) => (Class::Unreadable, (*why).into()),
+        Ok(packet) => (packet.class, verdict(packet, tables)),
+    }
+}
+
+#[inline(always)]
+fn verdict(packet: &Packet, tables: &mut impl LanTables) -> Verdict {
+    if !packet.ip {
+        return Verdict::NotIp;
+    }
+    if packet.network.part != Part::Whole {
+        return Verdict::Fragment;
+    }
+    if (packet.syn || packet.class == Class::GreV0)
+        && let Some(limits) = tables.limits(&packet.network)
+    {
+        return tables.clamp(packet, limits);
+    }
+    unconcerned(packet.class)
+}
+
+/// The verdict on what is no SYN into a tunnel.
+#[inline(always)]
+const fn unconcerned(class: Class) -> Verdict {
+    if class.is_tunnel() {
+        Verdict::Foreign
+    } else {
+        Verdict::Other
+    }
+}

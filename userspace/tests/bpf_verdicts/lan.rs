@@ -1,0 +1,204 @@
+//! The program for LAN interfaces.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ringtun::bpf::LanProgram;
+use ringtun_common::class::Class;
+use ringtun_common::fixtures::frames::{self, HOST4, HOST6};
+use ringtun_common::fixtures::lan::{self, LIMITS, NETWORK4, NETWORK6};
+use ringtun_common::fixtures::syn::{Syn, option};
+use ringtun_common::mss::{Limits, PAYLOAD_MAX};
+use ringtun_common::verdict::Verdict;
+
+use crate::support::{self, Kernel, Random, SHORTEST_FRAME, XDP_PASS, mutated};
+
+fn load() -> LanProgram {
+    match support::object() {
+        Some(object) => LanProgram::load_object(&object),
+        None => LanProgram::load(),
+    }
+    .unwrap()
+}
+
+/// The program with the networks of the fixtures inside a tunnel.
+fn kernel() -> Kernel<LanProgram> {
+    let mut program = load();
+    let (v4, v6) = (IpAddr::from(NETWORK4.0), IpAddr::from(NETWORK6.0));
+    program.insert(v4, NETWORK4.1, LIMITS).unwrap();
+    program.insert(v6, NETWORK6.1, LIMITS).unwrap();
+    Kernel::new(program)
+}
+
+fn long_enough() -> Vec<lan::LanFixture> {
+    let mut fixtures = lan::all();
+    fixtures.retain(|fixture| fixture.frame.len() >= SHORTEST_FRAME);
+    assert!(fixtures.len() >= 350, "{} fixtures", fixtures.len());
+    fixtures
+}
+
+fn syn(v6: bool, mss: u16) -> Vec<u8> {
+    let packet = Syn::new(v6, &option(mss)).packet();
+    frames::ethernet(&[], if v6 { 0x86dd } else { 0x0800 }, &packet)
+}
+
+#[test]
+fn every_fixture_becomes_what_it_must() {
+    let mut kernel = kernel();
+    for fixture in long_enough() {
+        let expected = (fixture.class, fixture.verdict);
+        kernel.run(&fixture.frame, expected, &fixture.after, &fixture.name);
+    }
+    kernel.finish();
+}
+
+#[test]
+fn without_a_network_inside_a_tunnel_every_frame_is_left_alone() {
+    let mut kernel = Kernel::new(load());
+    for fixture in long_enough() {
+        let verdict = match fixture.verdict {
+            Verdict::Clamped
+            | Verdict::ClampFits
+            | Verdict::ClampBadChecksum
+            | Verdict::ClampOutOfReach => match fixture.class {
+                Class::Tcp => Verdict::Other,
+                _ => Verdict::Foreign,
+            },
+            verdict => verdict,
+        };
+        let (frame, expected) = (&fixture.frame, (fixture.class, verdict));
+        kernel.run(frame, expected, frame, &fixture.name);
+    }
+    kernel.finish();
+}
+
+#[test]
+fn the_longest_prefix_counts_and_families_are_apart() {
+    let mut kernel = Kernel::new(load());
+    let fixed = Limits::fixed;
+    let (four, six) = (syn(false, 9000), syn(true, 9000));
+    let says = |kernel: &mut Kernel<LanProgram>, frame: &[u8], mss: Option<u16>, name: &str| {
+        let (verdict, after) = match mss {
+            Some(mss) => (Verdict::Clamped, syn(frame[12] == 0x86, mss)),
+            None => (Verdict::Other, frame.to_vec()),
+        };
+        kernel.run(frame, (Class::Tcp, verdict), &after, name);
+    };
+    let any4 = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+    let any6 = IpAddr::from(Ipv6Addr::UNSPECIFIED);
+    kernel.program.insert(any6, 0, fixed(600)).unwrap();
+    says(&mut kernel, &six, Some(600), "the default route");
+    says(&mut kernel, &four, None, "IPv6's is none of IPv4");
+    kernel.program.insert(any4, 0, fixed(500)).unwrap();
+    says(&mut kernel, &four, Some(500), "IPv4 has one of its own");
+    for (len, mss) in [(8, 1001), (32, 1003), (24, 1002)] {
+        kernel
+            .program
+            .insert(HOST4.into(), len, fixed(mss))
+            .unwrap();
+    }
+    for (len, mss) in [(32, 1011), (128, 1013), (64, 1012)] {
+        kernel
+            .program
+            .insert(HOST6.into(), len, fixed(mss))
+            .unwrap();
+    }
+    for (lens, mss) in [((32, 128), 1003), ((24, 64), 1002), ((8, 32), 1001)] {
+        says(&mut kernel, &four, Some(mss), "a longer prefix");
+        says(&mut kernel, &six, Some(mss + 10), "a longer prefix");
+        kernel.program.remove(HOST4.into(), lens.0).unwrap();
+        kernel.program.remove(HOST6.into(), lens.1).unwrap();
+        // What is not there can be removed again.
+        kernel.program.remove(HOST4.into(), lens.0).unwrap();
+    }
+    says(&mut kernel, &four, Some(500), "the default route is left");
+    kernel.program.insert(any4, 0, fixed(700)).unwrap();
+    says(&mut kernel, &four, Some(700), "a limit that changed");
+    kernel.program.remove(any4, 0).unwrap();
+    kernel.program.remove(any6, 0).unwrap();
+    says(&mut kernel, &four, None, "nothing is left");
+    says(&mut kernel, &six, None, "nothing is left");
+    assert!(kernel.program.insert(any4, 33, fixed(700)).is_err());
+    kernel.finish();
+}
+
+/// The kernel keeps what is behind the first few thousand bytes elsewhere.
+#[test]
+fn a_syn_with_data_in_several_buffers_is_verified_to_its_last_byte() {
+    let mut kernel = kernel();
+    for len in [
+        511,
+        512,
+        513,
+        1023,
+        1025,
+        5000,
+        5001,
+        PAYLOAD_MAX - 1,
+        PAYLOAD_MAX,
+    ] {
+        let of = |mss, last| {
+            let mut syn = Syn::new(true, &option(mss));
+            syn.payload = vec![0xa7; len];
+            let mut frame = frames::ethernet(&[], 0x86dd, &syn.packet());
+            *frame.last_mut().unwrap() ^= last;
+            frame
+        };
+        let expected = (Class::Tcp, Verdict::Clamped);
+        kernel.run(&of(1460, 0), expected, &of(1360, 0), "right");
+        let (wrong, expected) = (of(1460, 1), (Class::Tcp, Verdict::ClampBadChecksum));
+        kernel.run(&wrong, expected, &wrong, "the last byte is wrong");
+    }
+    kernel.finish();
+}
+
+#[test]
+fn the_kernel_makes_of_every_truncation_what_the_host_makes() {
+    let mut kernel = kernel();
+    for fixture in long_enough() {
+        for len in SHORTEST_FRAME..fixture.frame.len().min(180) {
+            let frame = &fixture.frame[..len];
+            let mut after = frame.to_vec();
+            let expected = lan::judge(&mut after);
+            kernel.run(frame, expected, &after, &fixture.name);
+        }
+    }
+    kernel.finish();
+}
+
+#[test]
+fn host_and_kernel_agree_on_100_000_random_frames() {
+    let mut kernel = kernel();
+    let frames: Vec<_> = long_enough().into_iter().map(|f| f.frame).collect();
+    let mut random = Random(0x7f4a_7c15);
+    for _ in 0..100_000 {
+        let frame = mutated(&mut random, &frames);
+        let mut after = frame.clone();
+        let expected = lan::judge(&mut after);
+        kernel.run(&frame, expected, &after, "random");
+    }
+    kernel.finish();
+    assert!(kernel.has_seen_every_class());
+    for verdict in [
+        Verdict::Clamped,
+        Verdict::ClampFits,
+        Verdict::ClampBadChecksum,
+        Verdict::Fragment,
+        Verdict::Malformed,
+        Verdict::TooDeep,
+    ] {
+        assert!(kernel.has_seen(verdict), "{}", verdict.label());
+    }
+}
+
+#[test]
+fn repeated_runs_lower_once_and_are_counted_one_by_one() {
+    let kernel = kernel();
+    let outcome = kernel.program.test_run(&syn(true, 1460), 1000).unwrap();
+    assert_eq!(outcome.action, XDP_PASS);
+    assert_eq!(outcome.frame, syn(true, 1360));
+    let counts = kernel.program.counts().unwrap();
+    // The kernel does not restore the frame.
+    assert_eq!(counts.verdict(Verdict::Clamped).packets, 1);
+    assert_eq!(counts.verdict(Verdict::ClampFits).packets, 999);
+    assert_eq!(counts.class(Class::Tcp).packets, 1000);
+}
