@@ -222,12 +222,11 @@ fn bad_arguments_of_run_are_refused_before_anything_is_made() {
         (&["run", ""], 1, "cannot be empty"),
         (&["run", "wgä"], 1, "letters, digits"),
         (&["run", "wg7", "wg7"], 1, "named twice"),
-        (&["run", "wg7", "--io", "xdp"], 1, "--io udp"),
-        (
-            &["run", "wg7", "--io", "fast"],
-            2,
-            "possible values: auto, udp, xdp",
-        ),
+        (&["run", "wg7", "--io", "fast"], 2, "auto, xdp or udp"),
+        (&["run", "wg7", "--ring-size", "100"], 2, "power of two"),
+        (&["run", "wg7", "--ring-size", "32"], 2, "from 64 to 65536"),
+        (&["run", "wg7", "--lan", "a/b"], 2, "letters, digits"),
+        (&["io", "wg7", "fast"], 2, "auto, xdp or udp"),
         (&["run", "wg7", "--workers", "0"], 2, "--workers"),
         (&["run", "wg7", "--workers", "65"], 1, "at most 64"),
         (&["run", "wg7", "--metrics", "9586"], 2, "ADDRESS:PORT"),
@@ -240,6 +239,18 @@ fn bad_arguments_of_run_are_refused_before_anything_is_made() {
     ] {
         let ran = run(arguments);
         refused(&ran, code, &[expected]);
+    }
+}
+
+/// Said before anything is made; with the programs it would start.
+#[cfg(not(ringtun_bpf))]
+#[test]
+fn a_build_without_xdp_programs_says_so() {
+    for arguments in [
+        &["run", "wg7", "--io", "xdp"][..],
+        &["run", "wg7", "--lan", "eth0"],
+    ] {
+        refused(&run(arguments), 1, &["cargo xtask build", "--io udp"]);
     }
 }
 
