@@ -35,6 +35,8 @@ enum Command {
     Test(commands::test::Arguments),
     /// Against other WireGuard implementations
     Interop(commands::bench::InteropArguments),
+    /// Named network situations: what is expected, and what was seen
+    Scenario(commands::bench::ScenarioArguments),
     /// Fuzz targets; prints executions and edges
     Fuzz(commands::fuzz::Arguments),
     /// Measure side by side with other implementations
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Test(arguments) => commands::test::run(&arguments),
         Command::Interop(arguments) => commands::bench::interop(&arguments),
+        Command::Scenario(arguments) => commands::bench::scenario(&arguments),
         Command::Fuzz(arguments) => commands::fuzz::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Mutate(arguments) => commands::mutate::run(&arguments),

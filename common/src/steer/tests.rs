@@ -100,7 +100,8 @@ fn nothing_but_addresses_and_key_matters_if_there_is_a_key() {
 /// equal keys of different hosts spread too.
 #[test]
 fn keys_and_hosts_spread_over_any_number_of_cpus() {
-    let keys: [(&str, fn(u32) -> u32); 5] = [
+    type Key = fn(u32) -> u32;
+    let keys: [(&str, Key); 5] = [
         ("counted", |i| i + 1),
         ("aligned", |i| (i + 1) << 8),
         ("high", |i| (i + 1) << 22),

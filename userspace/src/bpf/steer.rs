@@ -4,7 +4,7 @@ use super::BpfError;
 use super::object::Object;
 use super::pod::Row;
 use aya::maps::{Array, CpuMap, MapData};
-use ringtun_common::steer::{CPUS_MAP, Group, STEERED_MAP, STEERING_MAP, Steering};
+use ringtun_common::steer::{CPUS_MAP, Group, STEERED_MAP, STEERING_MAP, Steering, TARGETS_MAX};
 use ringtun_common::tables::Counter;
 use std::collections::BTreeMap;
 
@@ -93,6 +93,29 @@ impl Maps {
     }
 }
 
+/// The CPUs of a list as the kernel writes it, `0-3,8`: at most [`TARGETS_MAX`].
+/// `None` for anything else.
+#[must_use]
+pub fn parse_list(text: &str) -> Option<Vec<u32>> {
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u32>().ok().filter(|_| digits)
+    };
+    let mut cpus = Vec::new();
+    for part in text.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last || last - first >= TARGETS_MAX as u32 {
+            return None;
+        }
+        cpus.extend(first..=last);
+        if cpus.len() > TARGETS_MAX {
+            return None;
+        }
+    }
+    Some(cpus)
+}
+
 /// What was steered to each CPU since the object was loaded.
 pub(super) fn counts(object: &Object) -> Result<Vec<Counter>, BpfError> {
     let mut counts = Vec::new();
@@ -106,4 +129,36 @@ pub(super) fn counts(object: &Object) -> Result<Vec<Counter>, BpfError> {
 pub(super) fn possible_cpus() -> Result<u32, BpfError> {
     let cpus = aya::util::nr_cpus().map_err(|(_, error)| BpfError::Cpus(error))?;
     Ok(u32::try_from(cpus).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_read_as_the_kernel_writes_them_and_nothing_else_is() {
+        assert_eq!(parse_list("0"), Some(vec![0]));
+        assert_eq!(parse_list("0-1\n"), Some(vec![0, 1]));
+        assert_eq!(parse_list("0-2,8,10-11"), Some(vec![0, 1, 2, 8, 10, 11]));
+        assert_eq!(parse_list("0-63").map(|cpus| cpus.len()), Some(TARGETS_MAX));
+        for wrong in [
+            "",
+            ",",
+            "0,",
+            "-1",
+            "1-",
+            "2-1",
+            "a",
+            "0x1",
+            "+1",
+            "1 2",
+            "1--2",
+            "0-64",
+            "0-63,9",
+            "0-4294967295",
+            "4294967296",
+        ] {
+            assert_eq!(parse_list(wrong), None, "{wrong:?}");
+        }
+    }
 }
