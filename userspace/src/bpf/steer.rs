@@ -120,9 +120,14 @@ pub fn parse_list(text: &str) -> Option<Vec<u32>> {
 pub(super) fn counts(object: &Object) -> Result<Vec<Counter>, BpfError> {
     let mut counts = Vec::new();
     for cpu in 0..possible_cpus()? {
-        counts.push(object.counter(STEERED_MAP, cpu)?);
+        counts.push(count(object, cpu)?);
     }
     Ok(counts)
+}
+
+/// What was steered to this CPU.
+pub(super) fn count(object: &Object, cpu: u32) -> Result<Counter, BpfError> {
+    object.counter(STEERED_MAP, cpu)
 }
 
 /// How many CPUs the machine may have: their numbers are below.

@@ -159,6 +159,14 @@ impl WanProgram {
         self.steering.clear(group)
     }
 
+    /// What was steered to this CPU since the program was loaded.
+    ///
+    /// # Errors
+    /// As [`counts`](Self::counts), or the machine has no such CPU.
+    pub fn steered_to(&self, cpu: u32) -> Result<Counter, BpfError> {
+        steer::count(&self.object, cpu)
+    }
+
     /// What was steered to each CPU since the program was loaded, by its number.
     ///
     /// # Errors
