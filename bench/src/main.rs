@@ -11,8 +11,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use ringtun_lab::interop;
+use ringtun_lab::peers::kernel::Series;
 use ringtun_lab::peers::{self, Implementation};
+use ringtun_lab::{interop, kernels};
 
 mod ebpf;
 mod report;
@@ -40,6 +41,17 @@ enum Suite {
     Scenario(scenario::Arguments),
     /// ringtun against real peers, every combination at once.
     Interop(Interop),
+    /// ringtun on the kernels of Debian's releases, in QEMU.
+    Kernels(Kernels),
+}
+
+#[derive(Debug, clap::Args)]
+struct Kernels {
+    /// 6.1, 6.12; all of them when none is named.
+    series: Vec<String>,
+    /// The ringtun binary.
+    #[arg(long, default_value_os_t = default_binary())]
+    ringtun: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,6 +84,7 @@ fn main() -> ExitCode {
         Suite::Ring(arguments) => ring::run(&arguments),
         Suite::Scenario(arguments) => scenario::run(&arguments),
         Suite::Interop(arguments) => interop(&arguments),
+        Suite::Kernels(arguments) => kernels(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,4 +112,18 @@ fn interop(arguments: &Interop) -> Result<()> {
         cache: peers::default_cache(),
     })
     .map(drop)
+}
+
+fn kernels(arguments: &Kernels) -> Result<()> {
+    let chosen = arguments.series.iter().map(|name| Series::parse(name));
+    let chosen = chosen.collect::<Result<Vec<_>>>()?;
+    kernels::run(&kernels::Options {
+        series: if chosen.is_empty() {
+            Series::ALL.to_vec()
+        } else {
+            chosen
+        },
+        ringtun: arguments.ringtun.clone(),
+        cache: peers::default_cache(),
+    })
 }

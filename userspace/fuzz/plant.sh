@@ -137,6 +137,12 @@ plant $src/datapath/sort.rs \
     'if crate::drops::planted("datapath") { std::mem::forget(frame); }
             return self.ticket.skip();'
 
+# What a full ring took of a run is sent again.
+plant $src/datapath/runs.rs \
+    'self.sent += taken.bytes;' \
+    'self.sent += taken.bytes
+            * usize::from(!(taken.full && crate::drops::planted("rings")));'
+
 targets=${*:-$(sed -n 's/^name = "\(.*\)"$/\1/p' "$fuzz/Cargo.toml" | grep -v '^ringtun-fuzz$')}
 cd "$copy/userspace"
 # The same target directory, so that dependencies are not built twice. cargo puts

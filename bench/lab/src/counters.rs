@@ -11,10 +11,18 @@ use crate::NetNs;
 pub fn udp_datagrams(ns: &NetNs) -> Result<u64> {
     let v4 = ns.run("cat", ["/proc/net/snmp"])?;
     let v6 = ns.run("cat", ["/proc/net/snmp6"])?;
+    udp_datagrams_in(&v4, &v6)
+}
+
+/// As [`udp_datagrams`], from the text of `/proc/net/snmp` and `/proc/net/snmp6`.
+///
+/// # Errors
+/// As [`udp_datagrams`].
+pub fn udp_datagrams_in(v4: &str, v6: &str) -> Result<u64> {
     let mut sum = 0;
     for name in ["InDatagrams", "OutDatagrams"] {
-        sum += of_table(&v4, "Udp:", name).with_context(|| format!("no Udp {name}:\n{v4}"))?;
-        sum += of_list(&v6, &format!("Udp6{name}")).with_context(|| format!("{name}:\n{v6}"))?;
+        sum += of_table(v4, "Udp:", name).with_context(|| format!("no Udp {name}:\n{v4}"))?;
+        sum += of_list(v6, &format!("Udp6{name}")).with_context(|| format!("{name}:\n{v6}"))?;
     }
     Ok(sum)
 }

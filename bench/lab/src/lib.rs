@@ -14,6 +14,7 @@
 //! * [`keys`]: WireGuard keys for tests.
 //! * [`peers`], [`tools`]: other implementations and the distribution's programs, fetched.
 //! * [`tunnel`]: two ends with a device each, configured.
+//! * [`kernels`]: ringtun on older kernels, in QEMU.
 //! * [`interop`]: ringtun against each of them, in every combination.
 //!
 //! Running this needs root; nothing here pretends otherwise.
@@ -22,6 +23,7 @@ pub mod capture;
 pub mod counters;
 pub mod flood;
 pub mod interop;
+pub mod kernels;
 pub mod keys;
 pub mod link;
 pub mod machine;

@@ -4,6 +4,7 @@
 use crate::Seed;
 use crate::ends::NOW;
 use crate::gateway::{FRAMES, Gateway, MTU};
+use crate::input::Input;
 use crate::packets::{self, Kind};
 use ringtun::datapath::inbound::Inbound;
 use ringtun::datapath::offload::{Segmenter, VNET_LEN, VnetHeader};
@@ -15,6 +16,7 @@ use ringtun::tunnel::messages::{DATA_HEADER_LEN, KEEPALIVE_LEN, Message};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 /// Steps of one input.
 const STEPS: usize = 24;
@@ -23,35 +25,6 @@ const COUNTERS: u64 = 1 << 20;
 
 thread_local! {
     static GATEWAY: RefCell<Gateway> = RefCell::new(Gateway::new());
-}
-
-/// What is left of the fuzzer's bytes.
-struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    fn byte(&mut self) -> u8 {
-        self.take(1).first().copied().unwrap_or(0)
-    }
-
-    fn word(&mut self) -> u16 {
-        u16::from_le_bytes([self.byte(), self.byte()])
-    }
-
-    fn take(&mut self, n: usize) -> &'a [u8] {
-        let (head, tail) = self.0.split_at(n.min(self.0.len()));
-        self.0 = tail;
-        head
-    }
-
-    fn edit(&mut self, bytes: &mut [u8], edits: u8) {
-        for _ in 0..edits {
-            let (at, flip) = (usize::from(self.word()), self.byte());
-            if !bytes.is_empty() {
-                let at = at % bytes.len();
-                bytes[at] ^= flip;
-            }
-        }
-    }
 }
 
 /// What was sent to the gateway's socket.
@@ -110,8 +83,8 @@ const OUTBOUND: [DropReason; 5] = [
 const OTHERS: [DropReason; 2] = [DropReason::Malformed, DropReason::HandshakeQueueFull];
 
 impl Counts {
-    fn of(gateway: &Gateway) -> Self {
-        let stats = &gateway.port.stats;
+    fn of(gateway: &mut Gateway) -> Self {
+        let stats = Arc::clone(&gateway.port().stats);
         let (initiations, replies) = gateway.queues.len();
         let sum = |of: &[DropReason]| of.iter().map(|r| stats.drops.get(*r)).sum::<u64>();
         Self {
@@ -201,8 +174,8 @@ impl<'a> Case<'a> {
         };
         *counter += 1;
         self.gateway.wire.send(datagram).expect("loopback takes it");
-        self.gateway.port.v4_ready = true;
-        self.inbound.serve(&mut self.gateway.port, NOW);
+        self.gateway.port().v4_ready = true;
+        self.inbound.serve(self.gateway.port(), NOW);
         self.collect_delivered();
     }
 
@@ -226,27 +199,8 @@ impl<'a> Case<'a> {
 
     /// A read from the TUN device; what leaves must be what it segments into.
     fn route_out(&mut self, input: &mut Input<'_>) {
-        let (what, size) = (input.byte(), input.word());
-        let kind = Kind::of(what);
-        let mut read = if what & 4 != 0 {
-            let len = usize::from(input.byte());
-            input.take(len).to_vec()
-        } else {
-            let payload = usize::from(size % 8000) + 1;
-            let transport: u16 = if kind.is_v6() { 40 } else { 20 };
-            let header = VnetHeader {
-                needs_csum: true,
-                gso: (what & 8 != 0).then_some(kind.gso()),
-                hdr_len: transport,
-                gso_size: u16::from(input.byte()) * 8 + 200,
-                csum_start: transport,
-                csum_offset: if kind.is_udp() { 6 } else { 16 },
-                ecn: false,
-            };
-            [&header.to_bytes()[..], &packets::partial(kind, payload)].concat()
-        };
-        input.edit(&mut read, what >> 4 & 3);
-        let (expected, nobodys) = self.expected(&read);
+        let read = read_of(input);
+        let (expected, nobodys) = expected(&read);
         let dropped_before = Counts::of(self.gateway).outbound_drops;
         // More than the peer's socket has room for would be lost there, by the kernel.
         if expected.len() > IN_FLIGHT {
@@ -255,33 +209,10 @@ impl<'a> Case<'a> {
         if read.is_empty() || self.gateway.tun.send(&read).is_err() {
             return;
         }
-        self.gateway.port.tun_ready = true;
+        self.gateway.port().tun_ready = true;
         self.outbound
-            .serve(&mut self.gateway.port, &mut Rings::default(), NOW);
+            .serve(self.gateway.port(), &mut Rings::default(), NOW);
         self.collect_sent(expected, nobodys, dropped_before);
-    }
-
-    /// The packets of a read that have a peer, by the code under `segment`, and
-    /// how many are to be dropped.
-    fn expected(&self, read: &[u8]) -> (VecDeque<Vec<u8>>, u64) {
-        let mut copy = read.to_vec();
-        let mut all = VecDeque::new();
-        let Ok(mut segments) = Segmenter::new(&mut copy) else {
-            return (all, 1);
-        };
-        let packet = segments.packet();
-        let ours = match packet[0] >> 4 {
-            4 => packet[16..19] == [10, 0, 0],
-            _ => packet[24..32] == [0xfd, 0, 0, 0, 0, 0, 0, 0],
-        };
-        if !ours {
-            return (all, segments.remaining() as u64);
-        }
-        let mut out = vec![0; 70_000];
-        while let Some(len) = segments.write_next(&mut out) {
-            all.push_back(out[..len].to_vec());
-        }
-        (all, 0)
     }
 
     fn collect_sent(&mut self, mut expected: VecDeque<Vec<u8>>, nobodys: u64, dropped_before: u64) {
@@ -338,7 +269,7 @@ impl<'a> Case<'a> {
         drop(self.inbound);
         drop(self.outbound);
         assert!(
-            self.gateway.port.runs.is_empty(),
+            self.gateway.port().runs.is_empty(),
             "sealed packets were left"
         );
         assert_eq!(self.gateway.frames.outstanding(), 0, "frames were lost");
@@ -348,8 +279,56 @@ impl<'a> Case<'a> {
     }
 }
 
+/// A read from the TUN device: a packet or a super-packet, or anything.
+pub fn read_of(input: &mut Input<'_>) -> Vec<u8> {
+    let (what, size) = (input.byte(), input.word());
+    let kind = Kind::of(what);
+    let mut read = if what & 4 != 0 {
+        let len = usize::from(input.byte());
+        input.take(len).to_vec()
+    } else {
+        let payload = usize::from(size % 8000) + 1;
+        let transport: u16 = if kind.is_v6() { 40 } else { 20 };
+        let header = VnetHeader {
+            needs_csum: true,
+            gso: (what & 8 != 0).then_some(kind.gso()),
+            hdr_len: transport,
+            gso_size: u16::from(input.byte()) * 8 + 200,
+            csum_start: transport,
+            csum_offset: if kind.is_udp() { 6 } else { 16 },
+            ecn: false,
+        };
+        [&header.to_bytes()[..], &packets::partial(kind, payload)].concat()
+    };
+    input.edit(&mut read, what >> 4 & 3);
+    read
+}
+
+/// The packets of a read that have a peer, by the code under `segment`, and
+/// how many are to be dropped.
+pub fn expected(read: &[u8]) -> (VecDeque<Vec<u8>>, u64) {
+    let mut copy = read.to_vec();
+    let mut all = VecDeque::new();
+    let Ok(mut segments) = Segmenter::new(&mut copy) else {
+        return (all, 1);
+    };
+    let packet = segments.packet();
+    let ours = match packet[0] >> 4 {
+        4 => packet[16..19] == [10, 0, 0],
+        _ => packet[24..32] == [0xfd, 0, 0, 0, 0, 0, 0, 0],
+    };
+    if !ours {
+        return (all, segments.remaining() as u64);
+    }
+    let mut out = vec![0; 70_000];
+    while let Some(len) = segments.write_next(&mut out) {
+        all.push_back(out[..len].to_vec());
+    }
+    (all, 0)
+}
+
 /// The next datagram, or `None` when there is none.
-fn next(received: std::io::Result<usize>) -> Option<usize> {
+pub fn next(received: std::io::Result<usize>) -> Option<usize> {
     match received {
         Ok(len) => Some(len),
         Err(error) if error.kind() == ErrorKind::WouldBlock => None,

@@ -11,7 +11,7 @@ use ringtun::datapath::mss::MssClamp;
 use ringtun::datapath::port::{Port, Tunnel};
 use ringtun::net::tun::TunQueue;
 use ringtun::net::udp::UdpSockets;
-use ringtun::tunnel::cell::PeerId;
+use ringtun::tunnel::cell::{PeerCell, PeerId};
 use ringtun::tunnel::device::Device;
 use ringtun::tunnel::endpoint::Endpoint;
 use ringtun::tunnel::gate::GateOutcome;
@@ -118,8 +118,8 @@ impl End {
 
 /// The gateway under test and what the fuzzer holds around it.
 pub struct Gateway {
-    /// The worker's part of the device.
-    pub port: Port,
+    /// The worker's part of the device; a case may take it and gives it back.
+    pub port: Option<Box<Port>>,
     /// The worker's frames.
     pub frames: Arc<FramePool>,
     /// Where handshake messages go.
@@ -132,6 +132,8 @@ pub struct Gateway {
     pub peer: Arc<Keypair>,
     /// The next counter that the peer has not used.
     pub counter: u64,
+    /// What the gateway knows of the peer.
+    pub cell: Arc<PeerCell>,
     _ends: [End; 2],
 }
 
@@ -170,17 +172,29 @@ impl Gateway {
         let mut port = Port::new(&tunnel, 0, queue, true);
         port.sockets = Some(sockets);
         let mut gateway = Self {
-            port,
+            port: Some(Box::new(port)),
             frames: FramePool::new(FRAMES),
             queues: Queues::new(0),
             tun: far,
             wire,
             peer,
             counter: 0,
+            cell: Arc::clone(a.device.peer(&b.public).expect("it was added").cell()),
             _ends: [a, b],
         };
         gateway.confirm();
         gateway
+    }
+
+    /// The worker's part of the device, where no case has it.
+    pub fn port(&mut self) -> &mut Port {
+        self.port.as_deref_mut().expect("no case has it")
+    }
+
+    /// The UDP port of a port's sockets.
+    #[must_use]
+    pub fn listens_on(&self, port: &Port) -> u16 {
+        port.sockets.as_ref().map_or(0, UdpSockets::port)
     }
 
     /// The initiator's first packet makes the session usable for the gateway, too.
@@ -189,9 +203,11 @@ impl Gateway {
         self.peer.seal(self.counter, &mut keepalive);
         self.counter += 1;
         self.wire.send(&keepalive).expect("loopback takes it");
-        self.port.v4_ready = true;
-        Inbound::new(self.frames.clone(), self.queues.clone()).serve(&mut self.port, NOW);
-        let received = self.port.stats.outer_rx_packets.get();
+        let (frames, queues) = (self.frames.clone(), self.queues.clone());
+        let port = self.port();
+        port.v4_ready = true;
+        Inbound::new(frames, queues).serve(port, NOW);
+        let received = port.stats.outer_rx_packets.get();
         assert_eq!(received, 1, "the keepalive arrived");
     }
 }

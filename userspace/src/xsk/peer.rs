@@ -207,14 +207,19 @@ impl Peer {
     }
 
     /// Puts any descriptor onto the receive ring, as only a broken kernel would;
-    /// false if it is full.
+    /// false if it is full. A frame that it names is given back by that: what is
+    /// delivered later goes into others.
     ///
     /// # Errors
     /// The program's index cannot be true.
     pub fn inject(&mut self, desc: Desc) -> Result<bool, Corrupt> {
+        self.post(usize::MAX)?;
         let mut slots = self.rx.reserve(1)?;
         let written = slots.write(desc).is_ok();
         slots.submit();
+        if written && let Some(index) = self.region.index(desc.addr) {
+            self.spare.retain(|spare| *spare != index);
+        }
         Ok(written)
     }
 
@@ -236,7 +241,7 @@ impl Peer {
     /// The program's index cannot be true.
     pub fn post(&mut self, n: usize) -> Result<usize, Corrupt> {
         let before = self.spare.len();
-        while self.spare.len() < before + n
+        while self.spare.len() - before < n
             && let Some(index) = self.next_filled()?
         {
             self.spare.push(index);

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, `cargo xtask interop` and `cargo xtask scenario`: the
+//! `cargo xtask bench`, `interop`, `scenario` and `kernels`: the
 //! crate `ringtun-bench`, with the release binary.
 
 use super::build;
@@ -60,6 +60,12 @@ pub struct ScenarioArguments {
     pub names: Vec<String>,
 }
 
+#[derive(Debug, Default, clap::Args)]
+pub struct KernelsArguments {
+    /// 6.1, 6.12; both when none is named
+    pub series: Vec<String>,
+}
+
 /// The suites.
 pub fn run(arguments: &Arguments) -> Result<String> {
     let needs = [packages::DEMO, packages::TEST].concat();
@@ -104,6 +110,21 @@ pub fn scenario(arguments: &ScenarioArguments) -> Result<String> {
     };
     Ok(format!(
         "scenario: {names} as expected in {}",
+        progress::elapsed()
+    ))
+}
+
+/// Older kernels, in QEMU.
+pub fn kernels(arguments: &KernelsArguments) -> Result<String> {
+    let needs = [packages::DEMO, packages::INTEROP].concat();
+    bench("kernels", &arguments.series, &needs, None)?;
+    let series = if arguments.series.is_empty() {
+        "every kernel".to_owned()
+    } else {
+        arguments.series.join(", ")
+    };
+    Ok(format!(
+        "kernels: {series} passed in {}",
         progress::elapsed()
     ))
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask mutate`: breaks the protocol core and the XDP programs in known
-//! ways; each must make the test fail that names the rule. A test that cannot
+//! `cargo xtask mutate`: breaks the protocol core, the data path and the XDP
+//! programs in known ways; each must make the test fail that names the rule. A test that cannot
 //! fail proves nothing.
 //!
 //! Works on copies under `target`, never on the working tree.
@@ -30,6 +30,10 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     let mut survivors = Vec::new();
     if chosen(list::CORE, filter).next().is_some() {
         try_all(&core::Core::new()?, filter, &mut tried, &mut survivors)?;
+    }
+    if chosen(list::DATAPATH, filter).next().is_some() {
+        let datapath = core::DataPath::new()?;
+        try_all(&datapath, filter, &mut tried, &mut survivors)?;
     }
     if chosen(list::XDP, filter).next().is_some() {
         try_all(&xdp::Xdp::new()?, filter, &mut tried, &mut survivors)?;

@@ -32,7 +32,7 @@ pub(super) fn ringtun(binary: &Path) -> Result<Prepared> {
 /// Unpacked, not installed.
 pub(super) fn wireguard_go(cache: &Path) -> Result<Prepared> {
     let directory = cached(cache, "wireguard-go", |new| {
-        let apt = Apt::unstable(new)?;
+        let apt = Apt::suite(new, "unstable")?;
         let package = apt.download("wireguard-go")?;
         let version = unpack(&package, new)?;
         fs::write(new.join("VERSION"), version)?;
@@ -117,8 +117,8 @@ pub(super) struct Apt {
 }
 
 impl Apt {
-    /// Looks at Debian's unstable suite of the mirror that this machine uses.
-    fn unstable(near: &Path) -> Result<Apt> {
+    /// Looks at one suite of Debian, on the mirror that this machine uses.
+    pub(super) fn suite(near: &Path, suite: &str) -> Result<Apt> {
         let targets = finish(Command::new("apt-get").args([
             "indextargets",
             "--format",
@@ -137,7 +137,7 @@ impl Apt {
         fs::write(
             &list,
             format!(
-                "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror} unstable main\n"
+                "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror} {suite} main\n"
             ),
         )?;
         let shown = directory.display();
@@ -171,8 +171,17 @@ impl Apt {
     }
 
     fn run(&self, arguments: &[&str]) -> Result<String> {
+        self.call("apt-get", arguments)
+    }
+
+    /// Asks `apt-cache`.
+    pub(super) fn cache(&self, arguments: &[&str]) -> Result<String> {
+        self.call("apt-cache", arguments)
+    }
+
+    fn call(&self, program: &str, arguments: &[&str]) -> Result<String> {
         finish(
-            Command::new("apt-get")
+            Command::new(program)
                 .arg("--quiet")
                 .args(&self.options)
                 .args(arguments)

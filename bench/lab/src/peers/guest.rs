@@ -1,6 +1,7 @@
 //! A distribution kernel in QEMU, joined to a namespace by a tap device.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +21,24 @@ pub struct Guest {
     console: Mutex<Console>,
     hop: NetNs,
     bridge: String,
+    tap: String,
     /// `uname -r` inside.
     pub release: String,
+}
+
+/// What is booted, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Boot<'a> {
+    /// The kernel's image.
+    pub kernel: &'a Path,
+    /// Its root.
+    pub initramfs: &'a Path,
+    /// MiB of memory.
+    pub memory: u32,
+    /// Its network device is on a bridge; else it is alone with its tap device.
+    pub bridge: bool,
+    /// How much QEMU yields to others.
+    pub nice: u8,
 }
 
 #[derive(Debug)]
@@ -36,25 +53,45 @@ impl Guest {
     /// See [`Guest::V4`].
     pub const V6: Ipv6Addr = Ipv6Addr::new(0xfd79, 0, 0, 0, 0, 0, 0xffff, 1);
 
-    /// Boots a prepared kernel.
+    /// Boots a prepared kernel; its network device is on a bridge.
     ///
     /// # Errors
     /// QEMU cannot run or the guest is not up within minutes; the message has its console.
     pub fn boot(kernel: &Prepared) -> Result<Guest> {
+        Guest::boot_with(&Boot {
+            kernel: &kernel.program,
+            initramfs: &initramfs::beside(&kernel.program),
+            memory: 256,
+            bridge: true,
+            nice: 0,
+        })
+    }
+
+    /// As [`Guest::boot`], with choices.
+    ///
+    /// # Errors
+    /// As [`Guest::boot`].
+    pub fn boot_with(boot: &Boot<'_>) -> Result<Guest> {
         let hop = NetNs::new("q")?;
         let (bridge, tap) = (names::unique("br"), names::unique("tp"));
-        hop.ip(&format!(
-            "link add {bridge} type bridge\nlink set {bridge} up\ntuntap add {tap} mode tap vnet_hdr\nlink set {tap} master {bridge}\nlink set {tap} up\n"
-        ))?;
-        let mut command = hop.command("qemu-system-x86_64");
+        hop.ip(&format!("tuntap add {tap} mode tap vnet_hdr\n"))?;
+        if boot.bridge {
+            hop.ip(&format!(
+                "link add {bridge} type bridge\nlink set {bridge} up\nlink set {tap} master {bridge}\n"
+            ))?;
+        }
+        hop.ip(&format!("link set {tap} up\n"))?;
+        let mut command = hop.command("nice");
         command
-            .args(["-accel", "tcg", "-cpu", "max", "-m", "256", "-smp", "1"])
+            .args(["-n", &boot.nice.to_string(), "qemu-system-x86_64"])
+            .args(["-accel", "tcg", "-cpu", "max", "-smp", "1"])
+            .args(["-m", &boot.memory.to_string()])
             .args(["-nodefaults", "-no-reboot", "-display", "none"])
             .args(["-serial", "null", "-serial", "stdio"])
             .arg("-kernel")
-            .arg(&kernel.program)
+            .arg(boot.kernel)
             .arg("-initrd")
-            .arg(initramfs::beside(&kernel.program))
+            .arg(boot.initramfs)
             .args([
                 "-append",
                 "console=ttyS0 quiet panic=-1 random.trust_cpu=on",
@@ -72,6 +109,7 @@ impl Guest {
             console: Mutex::new(Console { qemu, next: 0 }),
             hop,
             bridge,
+            tap,
         };
         guest.run(&format!(
             "ip addr add {}/16 dev eth0; ip -6 addr add {}/64 dev eth0; ip link set eth0 up",
@@ -79,6 +117,23 @@ impl Guest {
             Guest::V6
         ))?;
         Ok(guest)
+    }
+
+    /// The namespace that QEMU runs in, and the tap device there.
+    #[must_use]
+    pub fn outside(&self) -> (&NetNs, &str) {
+        (&self.hop, &self.tap)
+    }
+
+    /// As [`Guest::run`], in a network namespace of the guest (`/usr/sbin/ip` of the initramfs).
+    ///
+    /// # Errors
+    /// As [`Guest::run`].
+    pub fn run_in(&self, namespace: &str, text: &str) -> Result<String> {
+        let text = text.replace('\'', "'\\''");
+        self.run(&format!(
+            "/usr/sbin/ip netns exec {namespace} sh -o pipefail -c '{text}'"
+        ))
     }
 
     /// Runs shell text inside (one line) and returns its output.

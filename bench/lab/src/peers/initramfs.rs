@@ -6,15 +6,36 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::fetch::{Apt, cached, unpack};
 use super::{Implementation, Prepared};
 use crate::netns::{finish, finish_with_input};
 use crate::tools;
 
-/// Modules to load, with what they depend on.
-const MODULES: [&str; 3] = ["virtio_pci", "virtio_net", "wireguard"];
+/// What goes into a root beside busybox.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Contents<'a> {
+    /// Modules to load, with what they depend on.
+    pub(super) modules: &'a [&'a str],
+    /// Programs, and where they are inside. busybox takes its own for what is in `/bin`.
+    pub(super) programs: &'a [(&'a str, &'a str)],
+}
+
+const INTEROP: Contents<'_> = Contents {
+    modules: &["virtio_pci", "virtio_net", "wireguard"],
+    programs: &[("wg", "bin/wg")],
+};
+
+/// The programs that make a kernel and its root.
+pub(super) const TOOLS: [(&str, &str); 6] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("depmod", "kmod"),
+    ("cpio", "cpio"),
+    ("busybox", "busybox-static"),
+    ("wg", "wireguard-tools"),
+    ("xz", "xz-utils"),
+];
 
 /// Reads commands from the second serial line, one a line: an id, a blank, shell text. Answers
 /// each line of output as `@ID:text` and the end as `@ID=status`.
@@ -24,7 +45,8 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
-mkdir -p /tmp
+mkdir -p /tmp /run /var
+ln -s /run /var/run
 for module in $(cat /modules/order); do insmod /modules/$module; done
 echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad
 echo 0 > /proc/sys/net/ipv6/conf/default/accept_ra
@@ -43,15 +65,13 @@ poweroff -f
 
 /// Fetches the kernel package and builds the initramfs; cached.
 pub(super) fn prepare(cache: &Path) -> Result<Prepared> {
-    tools::need(&[
-        ("qemu-system-x86_64", "qemu-system-x86"),
-        ("depmod", "kmod"),
-        ("cpio", "cpio"),
-        ("busybox", "busybox-static"),
-        ("wg", "wireguard-tools"),
-        ("xz", "xz-utils"),
-    ])?;
-    let directory = cached(cache, "linux", build)?;
+    tools::need(&TOOLS)?;
+    let directory = cached(cache, "linux", |new| {
+        let apt = Apt::configured(new)?;
+        let file = apt.download_newest(|| kernel_package(&apt, "linux-image-amd64"))?;
+        build(new, &file, &INTEROP)?;
+        apt.remove()
+    })?;
     Ok(Prepared {
         implementation: Implementation::Linux,
         version: fs::read_to_string(directory.join("VERSION"))?,
@@ -64,13 +84,14 @@ pub(super) fn beside(kernel: &Path) -> PathBuf {
     kernel.with_file_name("initramfs.cpio")
 }
 
-fn build(new: &Path) -> Result<()> {
-    let apt = Apt::configured(new)?;
-    let file = apt.download_newest(kernel_package)?;
+/// Makes kernel, initramfs and `VERSION` in `new` from a kernel's package.
+pub(super) fn build(new: &Path, package: &Path, contents: &Contents<'_>) -> Result<()> {
     let unpacked = new.join("package");
-    let version = unpack(&file, &unpacked)?;
-    apt.remove()?;
-
+    let version = unpack(package, &unpacked)?;
+    if !unpacked.join("lib").exists() {
+        // Since Debian 13 modules are in /usr.
+        std::os::unix::fs::symlink("usr/lib", unpacked.join("lib"))?;
+    }
     let release = only_entry(&unpacked.join("lib/modules"))?;
     finish(
         Command::new("depmod")
@@ -86,8 +107,14 @@ fn build(new: &Path) -> Result<()> {
     for part in ["bin", "modules", "proc", "sys", "dev"] {
         fs::create_dir_all(root.join(part))?;
     }
-    modules(&unpacked, &release, &root.join("modules"))?;
-    programs(&root)?;
+    modules(&unpacked, &release, contents.modules, &root.join("modules"))?;
+    let busybox = tools::find("busybox").context("busybox")?;
+    fs::copy(busybox, root.join("bin/busybox"))?;
+    std::os::unix::fs::symlink("busybox", root.join("bin/sh"))?;
+    for (name, inside) in contents.programs {
+        let found = tools::find(name).with_context(|| format!("no {name}"))?;
+        program(&root, &found, inside)?;
+    }
     fs::write(root.join("init"), INIT)?;
     fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
     pack(&root, &new.join("initramfs.cpio"))?;
@@ -97,13 +124,13 @@ fn build(new: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `linux-image-amd64` is empty and depends on the package of the current kernel.
-fn kernel_package() -> Result<String> {
-    let text = finish(Command::new("apt-cache").args(["depends", "linux-image-amd64"]))?;
+/// `linux-image-amd64` and its like are empty and depend on the package of the current kernel.
+pub(super) fn kernel_package(apt: &Apt, name: &str) -> Result<String> {
+    let text = apt.cache(&["depends", name])?;
     text.lines()
         .find_map(|line| line.trim().strip_prefix("Depends: "))
         .map(str::to_owned)
-        .context("apt knows no linux-image-amd64 (apt-get update?)")
+        .with_context(|| format!("apt knows no {name} (apt-get update?)"))
 }
 
 fn only_entry(directory: &Path) -> Result<String> {
@@ -116,9 +143,10 @@ fn only_entry(directory: &Path) -> Result<String> {
 }
 
 /// Copies the modules, in the order in which they have to be loaded.
-fn modules(package: &Path, release: &str, to: &Path) -> Result<()> {
+fn modules(package: &Path, release: &str, wanted: &[&str], to: &Path) -> Result<()> {
     let mut order = Vec::new();
-    for module in MODULES {
+    for module in wanted {
+        // Fails if there is no such module and it is not built in either.
         let lines = finish(Command::new("modprobe").arg("-d").arg(package).args([
             "-S",
             release,
@@ -146,22 +174,16 @@ fn modules(package: &Path, release: &str, to: &Path) -> Result<()> {
             order.push(plain);
         }
     }
-    ensure!(
-        order.iter().any(|name| name == "wireguard.ko"),
-        "the kernel package has no WireGuard module"
-    );
     fs::write(to.join("order"), order.join("\n"))?;
     Ok(())
 }
 
-/// busybox (static), and `wg` with its libraries.
-fn programs(root: &Path) -> Result<()> {
-    let busybox = tools::find("busybox").context("busybox")?;
-    fs::copy(busybox, root.join("bin/busybox"))?;
-    std::os::unix::fs::symlink("busybox", root.join("bin/sh"))?;
-    let wg = tools::find("wg").context("wg")?;
-    fs::copy(&wg, root.join("bin/wg"))?;
-    let libraries: BTreeSet<PathBuf> = finish(Command::new("ldd").arg(&wg))?
+/// A program with its libraries.
+pub(super) fn program(root: &Path, program: &Path, inside: &str) -> Result<()> {
+    let inside = root.join(inside);
+    fs::create_dir_all(inside.parent().context("program path")?)?;
+    fs::copy(program, inside).with_context(|| format!("{}", program.display()))?;
+    let libraries: BTreeSet<PathBuf> = finish(Command::new("ldd").arg(program))?
         .split_whitespace()
         .filter(|word| word.starts_with('/'))
         .map(PathBuf::from)
@@ -174,13 +196,14 @@ fn programs(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn pack(root: &Path, to: &Path) -> Result<()> {
+/// Packs what is in `root`. The kernel unpacks archives that stand one behind the other.
+pub(super) fn pack(root: &Path, to: &Path) -> Result<()> {
     let mut names = Vec::new();
     list(root, Path::new(""), &mut names)?;
     let mut command = Command::new("cpio");
     command
         .args(["--create", "--format=newc", "--owner=0:0", "--quiet", "-F"])
-        .arg(fs::canonicalize(to.parent().context("no directory")?)?.join("initramfs.cpio"))
+        .arg(std::path::absolute(to)?)
         .current_dir(root);
     finish_with_input(&mut command, names.join("\n").as_bytes()).map(drop)
 }

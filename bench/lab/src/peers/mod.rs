@@ -3,6 +3,7 @@
 //! * [`fetch`]: gets them, once, into a cache.
 //! * [`local`]: one of them as a process in a namespace.
 //! * [`guest`], [`initramfs`]: a distribution kernel in QEMU, with its own WireGuard.
+//! * [`kernel`]: kernels of Debian's releases, for ringtun to run on.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use anyhow::{Context, Result, bail};
 pub mod fetch;
 pub mod guest;
 pub mod initramfs;
+pub mod kernel;
 pub mod local;
 
 /// A WireGuard implementation.

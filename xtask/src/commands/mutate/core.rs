@@ -1,4 +1,4 @@
-//! The protocol core and its tests.
+//! The protocol core, the data path around it, and their tests.
 
 use super::subject::{Mutation, Outcome, Subject, run_program};
 use super::tree::Tree;
@@ -37,18 +37,57 @@ impl Subject for Core {
         Path::new("userspace/src/tunnel").join(file)
     }
 
-    /// Compiles the tests of the copy and runs those named.
     fn run_tests(&self, names: &[&str]) -> Result<Outcome> {
-        let root = self.tree.root();
-        let mut command = process::cargo(["test", "--no-run", "--quiet", "--package", "ringtun"]);
-        command
-            .args(["--test", "protocol"])
-            .current_dir(root)
-            .env("CARGO_TARGET_DIR", root.join("target"))
-            // A mutation leaves values unused; that is not what is looked for.
-            .env("RUSTFLAGS", "-Awarnings");
-        let mut program = process::command(test_program(command)?);
-        program.current_dir(root.join("userspace"));
-        run_program(program, names)
+        run_tests(&self.tree, names)
     }
+}
+
+/// Core and data path, as a crate of their own.
+pub struct DataPath {
+    tree: Tree,
+}
+
+impl DataPath {
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            tree: Tree::datapath()?,
+        })
+    }
+}
+
+impl Subject for DataPath {
+    fn name(&self) -> &'static str {
+        "the data path"
+    }
+
+    fn mutations(&self) -> &'static [Mutation] {
+        list::DATAPATH
+    }
+
+    fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        Path::new("userspace/src/datapath").join(file)
+    }
+
+    fn run_tests(&self, names: &[&str]) -> Result<Outcome> {
+        run_tests(&self.tree, names)
+    }
+}
+
+/// Compiles the tests of a copy and runs those named.
+fn run_tests(tree: &Tree, names: &[&str]) -> Result<Outcome> {
+    let root = tree.root();
+    let mut command = process::cargo(["test", "--no-run", "--quiet", "--package", "ringtun"]);
+    command
+        .args(["--test", "protocol"])
+        .current_dir(root)
+        .env("CARGO_TARGET_DIR", root.join("target"))
+        // A mutation leaves values unused; that is not what is looked for.
+        .env("RUSTFLAGS", "-Awarnings");
+    let mut program = process::command(test_program(command)?);
+    program.current_dir(root.join("userspace"));
+    run_program(program, names)
 }

@@ -331,6 +331,116 @@ pub const CORE: &[Mutation] = &[
     ),
 ];
 
+/// Of the data path: files under `userspace/src/datapath/`, tests of
+/// `userspace/tests/protocol/`.
+pub const DATAPATH: &[Mutation] = &[
+    mutation(
+        "the receive ring is not refilled",
+        "rings/ring.rs",
+        "let given = self.socket.fill.refill(&mut self.umem, more);",
+        "let given = self.socket.fill.refill(&mut self.umem, more.min(0));",
+        "ring_path::packets_of_every_size_arrive_once_and_in_order",
+    ),
+    mutation(
+        "receiving takes the frames for transmitting",
+        "rings/ring.rs",
+        "let more = most.saturating_sub(self.rx_frames);",
+        "let more = most.max(u32::MAX);",
+        "ring_path::pressure::a_device_that_takes_every_frame_to_receive_into_leaves_those_to_transmit",
+    ),
+    mutation(
+        "transmitted frames are not counted back",
+        "rings/ring.rs",
+        "self.tx_frames = self.tx_frames.saturating_sub(freed);",
+        "self.tx_frames = self.tx_frames.saturating_sub(freed / 2);",
+        "ring_path::pressure::a_full_completion_ring_makes_the_device_wait",
+    ),
+    mutation(
+        "the mark of congestion is not sent",
+        "rings/ring.rs",
+        "traffic_class: ecn as u8,",
+        "traffic_class: 0 * ecn as u8,",
+        "ring_path::the_mark_of_congestion_is_carried_both_ways",
+    ),
+    mutation(
+        "each packet of a run has the same identification",
+        "rings/ring.rs",
+        "self.ids.take(),",
+        "self.ids.clone().take(),",
+        "ring_path::identifications_are_distinct_over_the_rings_of_a_card",
+    ),
+    mutation(
+        "a ring that failed is used on",
+        "rings/ring.rs",
+        "!self.broken && now >= self.down_until",
+        "now >= self.down_until",
+        "ring_path::pressure::a_ring_that_failed_is_not_used_and_the_socket_takes_over",
+    ),
+    mutation(
+        "a call that the kernel asks for late is not made",
+        "rings/ring.rs",
+        "if self.socket.waits_for_frames() && self.is_up(now) {",
+        "if self.socket.waits_for_frames() && !self.is_up(now) {",
+        "ring_path::pressure::a_call_that_the_kernel_asks_for_after_the_last_refill_is_made_before_the_worker_sleeps",
+    ),
+    mutation(
+        "what a full ring took of a run is sent again",
+        "runs.rs",
+        "self.sent += taken.bytes;",
+        "self.sent += if taken.full { 0 } else { taken.bytes };",
+        "ring_path::pressure::a_full_transmit_ring_makes_the_device_wait",
+    ),
+    mutation(
+        "a payload longer than the path goes to the ring",
+        "runs.rs",
+        "&& ring.takes(template, self.segment) =>",
+        "&& ring.takes(template, self.segment.min(1)) =>",
+        "ring_path::pressure::a_payload_longer_than_the_path_or_than_a_frame_leaves_by_the_socket",
+    ),
+    mutation(
+        "the last packet of a batch from a ring is cut",
+        "inbound.rs",
+        "self.ends.push(end);",
+        "self.ends.push(end - usize::from(self.ends.len() == SEGMENTS_MAX - 1));",
+        "ring_path::packets_of_every_size_arrive_once_and_in_order",
+    ),
+    mutation(
+        "packets from a ring go to the first device",
+        "inbound.rs",
+        "g.port == port\n                        && g.from",
+        "true\n                        && g.from",
+        "ring_path::whatever_the_kernel_does_when_each_packet_arrives_once_and_in_order",
+    ),
+    mutation(
+        "the newest relayed run leaves first",
+        "rings/mod.rs",
+        "let Some(relayed) = self.stuck.take().or_else(|| inbox.pop()) else {",
+        "let Some(relayed) = inbox.pop().or_else(|| self.stuck.take()) else {",
+        "ring_path::relays::a_run_that_finds_the_ring_full_is_the_next_one_again",
+    ),
+    mutation(
+        "what waits behind a run that is stuck keeps a worker awake",
+        "worker.rs",
+        "!self.inbox.is_empty() && !self.rings.is_stuck();",
+        "!self.inbox.is_empty();",
+        "ring_path::workers::a_worker_does_not_spin_while_a_ring_is_full",
+    ),
+    mutation(
+        "a sleeping worker is not woken",
+        "rings/relay.rs",
+        "if self.asleep.swap(false, SeqCst) {",
+        "if !self.asleep.swap(true, SeqCst) {",
+        "ring_path::workers::a_run_handed_to_a_sleeping_worker_wakes_it",
+    ),
+    mutation(
+        "the first device always comes first",
+        "worker.rs",
+        "self.first = share + 1;",
+        "self.first = share / share.max(1);",
+        "ring_path::workers::a_full_ring_is_shared_by_the_devices_of_a_worker",
+    ),
+];
+
 /// Of the XDP programs: files of the repository, tests of
 /// `userspace/tests/bpf_verdicts/`. The tests compare with the parser on the
 /// host, which stays as it is.

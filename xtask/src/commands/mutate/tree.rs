@@ -1,7 +1,8 @@
 //! Copies that can be broken. Of the protocol core: the modules `tunnel` and
 //! `crypto` and their tests, as a crate of their own, so that a change costs
-//! the compilation of little more than itself. Of the XDP programs: their
-//! workspace and `common`.
+//! the compilation of little more than itself. Of the data path: that, and the
+//! modules `datapath`, `net` and `xsk`. Of the XDP programs: their workspace and
+//! `common`.
 
 use crate::paths;
 use anyhow::{Context as _, Result, ensure};
@@ -31,6 +32,13 @@ const COPIED: &[&str] = &[
     "userspace/tests/protocol",
 ];
 
+/// What the copy of the data path has besides.
+const COPIED_DATAPATH: &[&str] = &[
+    "userspace/src/datapath",
+    "userspace/src/net",
+    "userspace/src/xsk",
+];
+
 /// Tests of more than the core, which the copy leaves out.
 const LEFT_OUT: &[&str] = &["data_path", "ring_path"];
 
@@ -57,8 +65,27 @@ const DEPENDENCIES: &[&str] = &[
     "zeroize",
 ];
 
+/// What the data path needs besides.
+const DEPENDENCIES_DATAPATH: &[&str] = &[
+    "crossbeam-queue",
+    "futures-util",
+    "libc",
+    "mio",
+    "netlink-packet-route",
+    "nix",
+    "proptest",
+    "rtnetlink",
+    "serde",
+    "tempfile",
+    "tokio",
+    "tracing",
+];
+
 const LIB: &str =
     "//! The protocol core alone.\n\npub mod crypto;\npub mod drops;\npub mod tunnel;\n";
+
+/// Added to [`LIB`].
+const LIB_DATAPATH: &str = "pub mod datapath;\npub mod net;\npub mod xsk;\n";
 
 pub struct Tree {
     root: PathBuf,
@@ -69,33 +96,49 @@ impl Tree {
     pub fn core() -> Result<Self> {
         let generated = [
             ("Cargo.toml", workspace_manifest()?),
-            ("userspace/Cargo.toml", package_manifest()?),
+            ("userspace/Cargo.toml", package_manifest(DEPENDENCIES)?),
             ("userspace/src/lib.rs", LIB.to_owned()),
             (TESTS, tests()?),
         ];
-        Self::update("mutate", COPIED, generated, &["common", "userspace"])
+        let cleaned = &["common", "userspace"];
+        Self::update("mutate", COPIED, LEFT_OUT, generated, cleaned)
+    }
+
+    /// Makes the copy of core and data path like the working tree.
+    pub fn datapath() -> Result<Self> {
+        let dependencies = [DEPENDENCIES, DEPENDENCIES_DATAPATH].concat();
+        let generated = [
+            ("Cargo.toml", workspace_manifest()?),
+            ("userspace/Cargo.toml", package_manifest(&dependencies)?),
+            ("userspace/src/lib.rs", format!("{LIB}{LIB_DATAPATH}")),
+        ];
+        let copied = [COPIED, COPIED_DATAPATH].concat();
+        let cleaned = &["common", "userspace"];
+        Self::update("mutate-datapath", &copied, &[], generated, cleaned)
     }
 
     /// Makes the copy of the XDP programs like the working tree.
     pub fn xdp() -> Result<Self> {
-        Self::update("mutate-xdp", XDP, [], &["common/src", "ebpf/src"])
+        Self::update("mutate-xdp", XDP, &[], [], &["common/src", "ebpf/src"])
     }
 
     /// What is the same stays untouched, so that nothing is compiled twice.
     fn update<const N: usize>(
         name: &str,
         copied: &[&str],
+        left_out: &[&str],
         generated: [(&str, String); N],
         cleaned: &[&str],
     ) -> Result<Self> {
         let tree = Self {
             root: paths::target().join(name),
         };
+        let is_generated = |path: &Path| generated.iter().any(|(name, _)| path == Path::new(name));
         let mut wanted = BTreeSet::new();
         for path in copied {
-            tree.copy(Path::new(path), &mut wanted)?;
+            tree.copy(Path::new(path), left_out, &is_generated, &mut wanted)?;
         }
-        for (path, text) in generated {
+        for (path, text) in &generated {
             wanted.insert(PathBuf::from(path));
             tree.write(Path::new(path), text.as_bytes())?;
         }
@@ -109,21 +152,32 @@ impl Tree {
         &self.root
     }
 
-    fn copy(&self, path: &Path, wanted: &mut BTreeSet<PathBuf>) -> Result<()> {
+    fn copy(
+        &self,
+        path: &Path,
+        left_out: &[&str],
+        is_generated: &impl Fn(&Path) -> bool,
+        wanted: &mut BTreeSet<PathBuf>,
+    ) -> Result<()> {
         let from = paths::root().join(path);
         if from.is_dir() {
             for entry in fs::read_dir(&from)? {
-                self.copy(&path.join(entry?.file_name()), wanted)?;
+                self.copy(
+                    &path.join(entry?.file_name()),
+                    left_out,
+                    is_generated,
+                    wanted,
+                )?;
             }
             return Ok(());
         }
         let content = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
         let left_out = path.starts_with("userspace/tests")
-            && LEFT_OUT.iter().any(|name| {
+            && left_out.iter().any(|name| {
                 let in_folder = path.iter().any(|part| part == *name);
                 in_folder || path.file_stem().is_some_and(|stem| stem == *name)
             });
-        if left_out || path == Path::new(TESTS) {
+        if left_out || is_generated(path) {
             return Ok(());
         }
         wanted.insert(path.to_owned());
@@ -180,8 +234,8 @@ fn workspace_manifest() -> Result<String> {
     Ok(manifest + "\n")
 }
 
-/// The package's manifest with the core's dependencies only.
-fn package_manifest() -> Result<String> {
+/// The package's manifest with these dependencies only.
+fn package_manifest(dependencies: &[&str]) -> Result<String> {
     let text = fs::read_to_string(paths::root().join("userspace/Cargo.toml"))?;
     let mut manifest = String::new();
     let mut in_dependencies = false;
@@ -196,7 +250,7 @@ fn package_manifest() -> Result<String> {
             continue;
         }
         let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
-        if !in_dependencies || line.starts_with('[') || DEPENDENCIES.contains(&name) {
+        if !in_dependencies || line.starts_with('[') || dependencies.contains(&name) {
             manifest += line;
             manifest += "\n";
         }
