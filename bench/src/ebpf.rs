@@ -5,10 +5,12 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use ringtun::bpf::steer::QUEUE_SIZE;
 use ringtun::bpf::{LanProgram, PassProgram, WanProgram};
 use ringtun_common::class::Class;
 use ringtun_common::fixtures::lan::{self, LIMITS, LanFixture, NETWORK4, NETWORK6};
 use ringtun_common::fixtures::{self, Fixture, World};
+use ringtun_common::steer::Group;
 use ringtun_common::verdict::Verdict;
 
 use crate::report::{Host, Report, Row, median};
@@ -38,6 +40,8 @@ pub struct Arguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Wan,
+    /// The program for WAN interfaces, with tunnels of others steered.
+    Steer,
     Lan,
 }
 
@@ -69,11 +73,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let socket = ringtun_lab::xdp_socket().context("an AF_XDP socket")?;
     wan.set_socket(World::INTERFACE.first_socket, socket.as_fd())?;
 
+    let mut steer = WanProgram::load()?;
+    for group in Group::ALL {
+        steer.steer(*group, &[0], QUEUE_SIZE)?;
+    }
+
     let mut lan = LanProgram::load()?;
     lan.insert(NETWORK4.0.into(), NETWORK4.1, LIMITS)?;
     lan.insert(NETWORK6.0.into(), NETWORK6.1, LIMITS)?;
 
     let mut cases = wan_cases();
+    cases.extend(steer_cases());
     cases.extend(lan_cases());
     for run in 0..arguments.runs {
         for case in &mut cases {
@@ -82,11 +92,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             let (frame, packets) = (&case.frame, arguments.packets);
             let counted = || match case.side {
                 Side::Wan => wan.verdict(case.verdict),
+                Side::Steer => steer.verdict(case.verdict),
                 Side::Lan => lan.verdict(case.verdict),
             };
             let before = counted()?.packets;
             let outcome = match case.side {
                 Side::Wan => wan.test_run(frame, packets)?,
+                Side::Steer => steer.test_run(frame, packets)?,
                 Side::Lan => lan.test_run(frame, packets)?,
             };
             ours.push(nanoseconds(outcome.duration));
@@ -135,6 +147,24 @@ fn wan_cases() -> Vec<Case> {
         });
     }
     cases
+}
+
+/// The first fixture of each group.
+fn steer_cases() -> Vec<Case> {
+    let fixtures = fixtures::all();
+    let first = |group: &Group| {
+        let verdict = Verdict::Steered;
+        let mut fixtures = fixtures.iter();
+        let found = fixtures.find(|fixture| fixture.verdict_steering(*group) == verdict)?;
+        Some(Case {
+            name: format!("{} {}", found.class.label(), verdict.label()),
+            side: Side::Steer,
+            frame: found.frame.clone(),
+            verdict,
+            runs: [Vec::new(), Vec::new()],
+        })
+    };
+    Group::ALL.iter().filter_map(first).collect()
 }
 
 /// The first fixture of each of a few classes and each verdict on it. The one whose

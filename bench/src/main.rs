@@ -2,6 +2,7 @@
 //!
 //! * [`ebpf`]: the XDP program, packet by packet.
 //! * [`ring`]: AF_XDP receive, transmit and forward, alone.
+//! * [`scenario`]: named situations, each with what is expected and what was seen.
 //! * [`tunnel`]: whole tunnels between two namespaces.
 //! * [`report`]: rows, medians, the JSON file and the table with ratios.
 
@@ -17,6 +18,7 @@ use ringtun_lab::{interop, kernels};
 mod ebpf;
 mod report;
 mod ring;
+mod scenario;
 mod tunnel;
 
 /// Benches of ringtun against other implementations, and interoperability with them.
@@ -35,6 +37,8 @@ enum Suite {
     Ebpf(ebpf::Arguments),
     /// AF_XDP alone: packets per second received, transmitted, forwarded.
     Ring(ring::Arguments),
+    /// Named network situations: what is expected, and what was seen.
+    Scenario(scenario::Arguments),
     /// ringtun against real peers, every combination at once.
     Interop(Interop),
     /// ringtun on the kernels of Debian's releases, in QEMU.
@@ -78,6 +82,7 @@ fn main() -> ExitCode {
         Suite::Tunnel(arguments) => tunnel::run(&arguments),
         Suite::Ebpf(arguments) => ebpf::run(&arguments),
         Suite::Ring(arguments) => ring::run(&arguments),
+        Suite::Scenario(arguments) => scenario::run(&arguments),
         Suite::Interop(arguments) => interop(&arguments),
         Suite::Kernels(arguments) => kernels(&arguments),
     };

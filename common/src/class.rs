@@ -122,6 +122,14 @@ impl Class {
         (self as u8) <= (Self::WireGuardData as u8)
     }
 
+    /// Whether this is OpenVPN over UDP.
+    #[must_use]
+    #[inline]
+    pub const fn is_openvpn(self) -> bool {
+        (self as u8) >= (Self::OpenVpnSoftReset as u8)
+            && (self as u8) <= (Self::OpenVpnControlWkc as u8)
+    }
+
     /// Whether this belongs to a tunnel of any kind.
     #[must_use]
     #[inline]
@@ -152,6 +160,8 @@ mod tests {
         for class in Class::ALL {
             let named = class.label().starts_with("wireguard-");
             assert_eq!(class.is_wireguard(), named, "{class:?}");
+            let named = class.label().starts_with("openvpn-");
+            assert_eq!(class.is_openvpn(), named, "{class:?}");
         }
     }
 }

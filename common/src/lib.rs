@@ -7,6 +7,7 @@
 //! * [`lan`]: what the LAN side does with a packet.
 //! * [`mss`]: the MSS clamp.
 //! * [`packet`]: the parser, from the Ethernet header to a [`class`].
+//! * [`steer`]: tunnels of others, spread over CPUs.
 //! * [`ring`]: names of the program that takes every frame.
 //! * [`wireguard`]: what a WireGuard message looks like from outside.
 //! * [`class`]: what a packet is.
@@ -25,6 +26,7 @@ pub mod lan;
 pub mod mss;
 pub mod packet;
 pub mod ring;
+pub mod steer;
 pub mod tables;
 pub mod verdict;
 pub mod wireguard;

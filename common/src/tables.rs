@@ -3,6 +3,7 @@
 //! function reads them in the kernel and on the host.
 
 use crate::packet::Address;
+use crate::steer::{Group, Steering};
 
 /// Name of the XDP program for the WAN side in the BPF object.
 pub const WAN_PROGRAM: &str = "ringtun_wan";
@@ -124,4 +125,11 @@ pub trait Tables {
 
     /// Hands the frame to the AF_XDP socket of its queue; false if there is none.
     fn to_socket(&mut self, interface: &Interface) -> bool;
+
+    /// Where packets of `group` go that are for no device of ours.
+    fn steering(&self, group: Group) -> Option<&Steering>;
+
+    /// Hands the frame, of `len` bytes, to the kernel's stack on `cpu`; false if
+    /// that takes none.
+    fn to_cpu(&mut self, cpu: u32, len: usize) -> bool;
 }

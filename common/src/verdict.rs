@@ -3,6 +3,7 @@
 
 use crate::class::Class;
 use crate::packet::{Packet, Part, Unreadable};
+use crate::steer::Group;
 use crate::tables::{LocalEndpoint, Tables};
 
 /// What the XDP program does with a packet.
@@ -10,7 +11,7 @@ use crate::tables::{LocalEndpoint, Tables};
 pub enum Action {
     /// `XDP_PASS`: on to the kernel's stack.
     Pass,
-    /// `XDP_REDIRECT`: into an AF_XDP socket.
+    /// `XDP_REDIRECT`: into an AF_XDP socket, or to the stack on another CPU.
     Redirect,
 }
 
@@ -55,6 +56,9 @@ verdicts! {
     Handshake = "handshake" => Pass,
     /// A tunnel's packet that is not for a device of ours.
     Foreign = "foreign" => Pass,
+    /// As [`Foreign`](Self::Foreign), handed to the kernel's stack on the CPU that
+    /// its tunnel is steered to.
+    Steered = "steered" => Redirect,
     /// A SYN into a tunnel whose MSS option was lowered to what fits.
     Clamped = "clamped" => Pass,
     /// A SYN into a tunnel without an MSS option, or with one that fits.
@@ -103,7 +107,8 @@ impl From<Unreadable> for Verdict {
 }
 
 /// Judges a frame of `len` bytes, of which the parser said `parsed`. If the
-/// verdict is [`Verdict::Ours`], `tables` has handed the frame to its socket.
+/// verdict is [`Verdict::Ours`] or [`Verdict::Steered`], `tables` has handed the frame
+/// to its socket or CPU.
 #[inline(always)]
 pub fn judge(
     parsed: &Result<Packet, Unreadable>,
@@ -127,10 +132,24 @@ fn verdict(packet: &Packet, len: usize, tables: &mut impl Tables) -> Verdict {
     if !packet.class.is_tunnel() {
         return Verdict::Other;
     }
-    if packet.class.is_wireguard() {
-        return wireguard(packet, len, tables).unwrap_or(Verdict::Foreign);
+    if packet.class.is_wireguard()
+        && let Some(verdict) = wireguard(packet, len, tables)
+    {
+        return verdict;
     }
-    Verdict::Foreign
+    if steer(packet, len, tables).is_some() {
+        Verdict::Steered
+    } else {
+        Verdict::Foreign
+    }
+}
+
+/// `None` if the packet stays on the CPU where it arrived.
+#[inline(always)]
+fn steer(packet: &Packet, len: usize, tables: &mut impl Tables) -> Option<()> {
+    let group = Group::of(packet.class)?;
+    let cpu = tables.steering(group)?.cpu(packet)?;
+    tables.to_cpu(cpu, len).then_some(())
 }
 
 /// `None` if the packet is for no device of ours: another host's frame, another

@@ -17,8 +17,9 @@ pub fn count(class: Class, verdict: Verdict, len: usize) {
     add(&CLASSES, class.index(), len);
 }
 
+/// Counts one frame of `len` bytes at `index`.
 #[inline(always)]
-fn add(counters: &PerCpuArray<Counter>, index: u32, len: usize) {
+pub fn add(counters: &PerCpuArray<Counter>, index: u32, len: usize) {
     if let Some(counter) = counters.get_ptr_mut(index) {
         // SAFETY: the map holds aligned counters, and this CPU's is touched by
         // nobody else while the program runs on it.

@@ -7,6 +7,7 @@
 //! * [`cursor`]: the frame as the parser sees it; the only pointer arithmetic.
 //! * [`tables`]: the maps of the WAN side, which the agent fills.
 //! * [`lan`]: those of the LAN side.
+//! * [`steer`]: those of tunnels that are spread over CPUs.
 //! * [`counters`]: packets and bytes by verdict and by class.
 //! * [`ring`]: a program of its own that takes every frame.
 #![feature(asm_experimental_arch)]
@@ -17,6 +18,7 @@ mod counters;
 mod cursor;
 mod lan;
 mod ring;
+mod steer;
 mod tables;
 
 use aya_ebpf::bindings::xdp_action::{XDP_PASS, XDP_REDIRECT};
@@ -77,7 +79,7 @@ pub fn ringtun_lan_clamp(ctx: XdpContext) -> u32 {
 fn action(verdict: Verdict) -> u32 {
     match verdict.action() {
         Action::Pass => XDP_PASS,
-        // To the socket that was found while judging.
+        // To the socket or CPU that was found while judging.
         Action::Redirect => XDP_REDIRECT,
     }
 }

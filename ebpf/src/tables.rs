@@ -4,10 +4,13 @@ use aya_ebpf::bindings::xdp_action::{XDP_PASS, XDP_REDIRECT};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, XskMap};
 use aya_ebpf::programs::XdpContext;
+use ringtun_common::steer::{Group, Steering};
 use ringtun_common::tables::{
     ENDPOINTS_MAX, INTERFACES_MAX, Interface, LocalEndpoint, PORTS_LEN, SOCKETS_MAX, Tables,
     port_bit,
 };
+
+use crate::steer;
 
 #[map]
 static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(INTERFACES_MAX, 0);
@@ -58,5 +61,15 @@ impl Tables for FrameTables<'_> {
             return false;
         };
         SOCKETS.redirect(socket, u64::from(XDP_PASS)) == Ok(XDP_REDIRECT)
+    }
+
+    #[inline(always)]
+    fn steering(&self, group: Group) -> Option<&Steering> {
+        steer::steering(group)
+    }
+
+    #[inline(always)]
+    fn to_cpu(&mut self, cpu: u32, len: usize) -> bool {
+        steer::to_cpu(cpu, len)
     }
 }

@@ -35,6 +35,8 @@ enum Command {
     Test(commands::test::Arguments),
     /// Against other WireGuard implementations
     Interop(commands::bench::InteropArguments),
+    /// Named network situations: what is expected, and what was seen
+    Scenario(commands::bench::ScenarioArguments),
     /// On the kernels of Debian's releases, in QEMU: XDP on veth and on virtio_net
     Kernels(commands::bench::KernelsArguments),
     /// Fuzz targets; prints executions and edges
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Test(arguments) => commands::test::run(&arguments),
         Command::Interop(arguments) => commands::bench::interop(&arguments),
+        Command::Scenario(arguments) => commands::bench::scenario(&arguments),
         Command::Kernels(arguments) => commands::bench::kernels(&arguments),
         Command::Fuzz(arguments) => commands::fuzz::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::{NetNs, names, wait};
@@ -41,6 +41,17 @@ pub fn veth_with_queues(
     b.ip(&format!("link set {b_device} up\n"))?;
     running(a, a_device)?;
     running(b, b_device)
+}
+
+/// The number by which the kernel knows `device` in its namespace.
+///
+/// # Errors
+/// There is no such device.
+pub fn index(ns: &NetNs, device: &str) -> Result<u32> {
+    let json = ns.run("ip", ["-j", "link", "show", "dev", device])?;
+    let links: Value = serde_json::from_str(&json)?;
+    let index = links[0]["ifindex"].as_u64().context("no index")?;
+    Ok(u32::try_from(index)?)
 }
 
 /// Waits until `device`, which was set up, has its carrier: the kernel tells of it afterwards, from

@@ -9,6 +9,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+mod packet;
+
+pub use packet::PacketSocket;
+
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 {
         Err(io::Error::last_os_error())
@@ -278,68 +282,6 @@ pub fn bpf_ids(kind: BpfKind) -> io::Result<Vec<u32>> {
         }
         ids.push(attr.next_id);
         attr.start_id = attr.next_id;
-    }
-}
-
-/// A socket that sends Ethernet frames as they are through one device.
-#[derive(Debug)]
-pub struct PacketSocket(OwnedFd);
-
-impl PacketSocket {
-    /// Opens it in the calling thread's network namespace.
-    pub fn open(device: &str) -> io::Result<PacketSocket> {
-        let name = c_path(Path::new(device))?;
-        // SAFETY: the string is NUL-terminated and outlives the call.
-        let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-        if index == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: takes no pointer. Protocol 0: receives nothing.
-        let fd = check(unsafe {
-            libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0)
-        })?;
-        // SAFETY: the descriptor was just made and belongs to nobody else.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        // SAFETY: all-zero is a valid sockaddr_ll.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_ifindex = i32::try_from(index).unwrap_or(0);
-        // SAFETY: the address has the type and the size that are passed.
-        check(unsafe {
-            libc::bind(
-                fd.as_raw_fd(),
-                (&raw const address).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        })?;
-        Ok(PacketSocket(fd))
-    }
-
-    /// Sends `frames`; returns how many the kernel took.
-    pub fn send(&self, frames: &[impl AsRef<[u8]>]) -> io::Result<usize> {
-        let mut vectors: Vec<libc::iovec> = frames
-            .iter()
-            .map(|frame| libc::iovec {
-                iov_base: frame.as_ref().as_ptr().cast_mut().cast(),
-                iov_len: frame.as_ref().len(),
-            })
-            .collect();
-        let mut messages: Vec<libc::mmsghdr> = vectors
-            .iter_mut()
-            .map(|vector| {
-                // SAFETY: all-zero is a valid mmsghdr: no name, no control data.
-                let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
-                message.msg_hdr.msg_iov = vector;
-                message.msg_hdr.msg_iovlen = 1;
-                message
-            })
-            .collect();
-        let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
-        // SAFETY: each message points to one vector and each vector to one frame; both outlive the
-        // call, and sending only reads the frames.
-        let sent =
-            check(unsafe { libc::sendmmsg(self.0.as_raw_fd(), messages.as_mut_ptr(), count, 0) })?;
-        Ok(usize::try_from(sent).unwrap_or(0))
     }
 }
 

@@ -78,11 +78,8 @@ impl Line {
 
 impl End {
     fn new(ns: Arc<NetNs>, device: String) -> Result<End> {
-        let json = ns.run("ip", ["-j", "link", "show", "dev", &device])?;
-        let links: serde_json::Value = serde_json::from_str(&json)?;
-        let index = links[0]["ifindex"].as_u64().context("no index")?;
         Ok(End {
-            index: u32::try_from(index)?,
+            index: link::index(&ns, &device)?,
             ns,
             device,
         })

@@ -34,8 +34,11 @@ fn every_class_and_verdict_has_a_fixture_and_every_fixture_its_own_name() {
     }
     let with = fixtures.iter().map(|f| f.verdict);
     let without = fixtures.iter().map(|f| f.verdict_without_socket());
+    let steered = fixtures
+        .iter()
+        .map(|f| f.verdict_steering(crate::steer::Group::Esp));
     let lan = fixtures::lan::all().into_iter().map(|f| f.verdict);
-    let verdicts: HashSet<_> = with.chain(without).chain(lan).collect();
+    let verdicts: HashSet<_> = with.chain(without).chain(steered).chain(lan).collect();
     for verdict in Verdict::ALL {
         assert!(verdicts.contains(verdict), "no fixture for {verdict:?}");
     }

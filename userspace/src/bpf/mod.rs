@@ -2,6 +2,7 @@
 //!
 //! * [`wan`]: the program for WAN interfaces, its counters and its tables.
 //! * [`lan`]: the program for LAN interfaces, its counters and its tables.
+//! * [`steer`]: tunnels of others, spread over CPUs.
 //! * [`counts`]: what they counted.
 //! * [`ring`]: the program that takes every frame into AF_XDP sockets.
 //! * [`link`]: what keeps a program on an interface.
@@ -15,6 +16,7 @@ pub mod link;
 mod object;
 mod pod;
 pub mod ring;
+pub mod steer;
 pub mod testrun;
 pub mod wan;
 
@@ -25,6 +27,7 @@ pub use ring::RingProgram;
 pub use testrun::PassProgram;
 pub use wan::WanProgram;
 
+use ringtun_common::steer::TARGETS_MAX;
 use std::io;
 
 /// The BPF object that the build embedded; `None` in a build without it.
@@ -63,6 +66,20 @@ pub enum BpfError {
     /// A map could not be read.
     #[error("cannot read a BPF map: {0}")]
     Map(#[from] aya::maps::MapError),
+    /// What the machine has of CPUs could not be read.
+    #[error("cannot tell how many CPUs there are: {0}")]
+    Cpus(io::Error),
+    /// The kernel gives no queue for a CPU.
+    #[error("cannot steer to CPU {cpu}: {source}; `lscpu --extended` shows which CPUs are online")]
+    Cpu {
+        /// The CPU.
+        cpu: u32,
+        /// The kernel's answer.
+        source: aya::maps::xdp::XdpMapError,
+    },
+    /// So many CPUs cannot be steered to.
+    #[error("a group is steered over 1 to {max} CPUs, not {0}", max = TARGETS_MAX)]
+    Targets(usize),
     /// Another XDP program is attached to the interface.
     #[error(
         "interface {ifindex} carries another XDP program; `ip link` and `bpftool net` show whose"

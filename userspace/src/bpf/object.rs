@@ -4,11 +4,12 @@
 use super::counts::{self, Counts};
 use super::pod::Row;
 use super::testrun::{self, TestRunOutcome};
-use super::{BpfError, Link, Mode, embedded};
+use super::{BpfError, Link, Mode, embedded, steer};
 use aya::maps::{Map, MapError, PerCpuArray};
 use aya::programs::{ProgramFd, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use ringtun_common::class::Class;
+use ringtun_common::steer::{CPUS_MAP, STEERED_MAP};
 use ringtun_common::tables::{CLASSES_MAP, Counter, VERDICTS_MAP};
 use ringtun_common::verdict::Verdict;
 use std::fmt;
@@ -34,7 +35,11 @@ impl Object {
 
     /// As [`load`](Self::load), from these bytes.
     pub(super) fn load_from(object: &[u8], program: &'static str) -> Result<Self, BpfError> {
-        let ebpf = EbpfLoader::new().load(object)?;
+        let cpus = steer::possible_cpus()?;
+        let ebpf = EbpfLoader::new()
+            .map_max_entries(CPUS_MAP, cpus)
+            .map_max_entries(STEERED_MAP, cpus)
+            .load(object)?;
         let mut this = Self { ebpf, program };
         this.load_program(program)?;
         Ok(this)

@@ -1,6 +1,7 @@
 //! Values of `ringtun-common` as map keys and values.
 
 use ringtun_common::mss::Limits;
+use ringtun_common::steer::Steering;
 use ringtun_common::tables::{Counter, Interface, LocalEndpoint};
 
 /// A key or value of a map.
@@ -16,3 +17,5 @@ unsafe impl aya::Pod for Row<Interface> {}
 unsafe impl aya::Pod for Row<LocalEndpoint> {}
 // SAFETY: two `u16`: no padding, and any bytes are limits.
 unsafe impl aya::Pod for Row<Limits> {}
+// SAFETY: `u32` alone, and any are a steering.
+unsafe impl aya::Pod for Row<Steering> {}

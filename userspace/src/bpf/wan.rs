@@ -3,9 +3,10 @@
 use super::object::{Object, absent_is_fine};
 use super::pod::Row;
 use super::testrun::TestRunOutcome;
-use super::{BpfError, Counts, Link, Mode};
+use super::{BpfError, Counts, Link, Mode, steer};
 use aya::maps::{Array, HashMap, MapData, XskMap};
 use ringtun_common::class::Class;
+use ringtun_common::steer::Group;
 use ringtun_common::tables::{
     Counter, ENDPOINTS_MAP, INTERFACES_MAP, Interface, LocalEndpoint, PORTS_MAP, SOCKETS_MAP,
     WAN_PROGRAM, port_bit,
@@ -25,6 +26,7 @@ pub struct WanProgram {
     /// What is in `endpoints`, from which `ports` follows.
     listening: HashSet<LocalEndpoint>,
     sockets: XskMap<MapData>,
+    steering: steer::Maps,
 }
 
 impl fmt::Debug for WanProgram {
@@ -58,6 +60,7 @@ impl WanProgram {
             ports: object.take(PORTS_MAP)?,
             listening: HashSet::new(),
             sockets: object.take(SOCKETS_MAP)?,
+            steering: steer::Maps::new(&mut object)?,
             object,
         })
     }
@@ -134,6 +137,42 @@ impl WanProgram {
     /// The kernel's; it is none if the place was empty.
     pub fn remove_socket(&mut self, index: u32) -> Result<(), BpfError> {
         absent_is_fine(self.sockets.unset(index))
+    }
+
+    /// Tunnels of `group` that are not ours are spread over `cpus` from now on, by
+    /// a queue of `queue_size` packets each ([`steer::QUEUE_SIZE`]). A CPU that is
+    /// named twice gets twice as much; one that another group uses too takes the
+    /// size of the last call.
+    ///
+    /// # Errors
+    /// No CPU or too many ([`BpfError::Targets`]), or one that the machine has not
+    /// ([`BpfError::Cpu`]); then what was before goes on.
+    pub fn steer(&mut self, group: Group, cpus: &[u32], queue_size: u32) -> Result<(), BpfError> {
+        self.steering.set(group, cpus, queue_size)
+    }
+
+    /// Tunnels of `group` stay on the CPU where they arrive.
+    ///
+    /// # Errors
+    /// The kernel's; it is none if they did.
+    pub fn unsteer(&mut self, group: Group) -> Result<(), BpfError> {
+        self.steering.clear(group)
+    }
+
+    /// What was steered to this CPU since the program was loaded.
+    ///
+    /// # Errors
+    /// As [`counts`](Self::counts), or the machine has no such CPU.
+    pub fn steered_to(&self, cpu: u32) -> Result<Counter, BpfError> {
+        steer::count(&self.object, cpu)
+    }
+
+    /// What was steered to each CPU since the program was loaded, by its number.
+    ///
+    /// # Errors
+    /// As [`counts`](Self::counts).
+    pub fn steered(&self) -> Result<Vec<Counter>, BpfError> {
+        steer::counts(&self.object)
     }
 
     /// Packets and bytes since the program was loaded.

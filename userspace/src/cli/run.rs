@@ -13,7 +13,7 @@ use super::{background, logging};
 use crate::bpf::{self, BpfError};
 use crate::control::daemon::{self, Devices};
 use crate::control::names::InterfaceName;
-use crate::control::options::{IoMode, MAX_WORKERS, RunOptions};
+use crate::control::options::{IoMode, MAX_WORKERS, RunOptions, Steer};
 use crate::control::uapi;
 use crate::datapath::mss::MssClamp;
 use crate::metrics::{MetricsListen, MetricsServer};
@@ -66,6 +66,33 @@ pub struct RunArgs {
         value_delimiter = ','
     )]
     lan: Vec<InterfaceName>,
+
+    /// Spread tunnels of others over CPUs, as in esp=0-3; can be given several times
+    ///
+    /// Tunnels that this host's kernel terminates or forwards arrive by one queue of a network
+    /// card, which tells them apart by addresses alone. The XDP program hands each to one of these
+    /// CPUs, by SPI (esp, natt-esp), key or Call ID (gre), receiver index (wireguard) or peer id
+    /// (openvpn); the packets of each stay in order. On every card that carries the program:
+    /// those that peers are reached by, with --io xdp or zero-copy, and those of --wan. VLAN tags
+    /// have to stay in the frames there (ethtool -K CARD rxvlan off).
+    #[arg(
+        long,
+        env = "RINGTUN_STEER",
+        value_name = "GROUP=CPUS",
+        value_delimiter = ' '
+    )]
+    steer: Vec<Steer>,
+
+    /// Interfaces that carry the XDP program though no peer is reached by them
+    ///
+    /// For --steer. An interface may come later.
+    #[arg(
+        long,
+        env = "RINGTUN_WAN",
+        value_name = "INTERFACE",
+        value_delimiter = ','
+    )]
+    wan: Vec<InterfaceName>,
 
     /// Slots of each AF_XDP ring, a power of two up to 65536
     #[arg(long, env = "RINGTUN_RING_SIZE", hide_env = true, value_name = "N", default_value_t = RingSizes::default().rx, value_parser = ring_slots)]
@@ -186,7 +213,13 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
     options.xdp.busy_poll = args.busy_poll.then_some(BUSY_POLL);
     options.xdp.generic = args.xdp_generic;
     options.xdp.lan.clone_from(&args.lan);
-    if (args.io == IoMode::Xdp || !args.lan.is_empty()) && bpf::embedded().is_none() {
+    options.xdp.wan.clone_from(&args.wan);
+    options.xdp.steer.clone_from(&args.steer);
+    let needs_program = args.io == IoMode::Xdp
+        || !args.lan.is_empty()
+        || !args.wan.is_empty()
+        || !args.steer.is_empty();
+    if needs_program && bpf::embedded().is_none() {
         return Err(BpfError::NotEmbedded.into());
     }
     // Said before anything is changed, and before a process is started for it.

@@ -67,6 +67,18 @@ fn own_lines(info: &DeviceInfo, line: &mut impl FnMut(&str, &str)) {
     if !info.lan_verdicts.is_empty() {
         line("lan verdicts", &counted(&info.lan_verdicts));
     }
+    for steer in &info.steering {
+        let how = match &steer.refused {
+            Some(why) => why.clone(),
+            None => format!("to CPUs {}", joined(&steer.cpus)),
+        };
+        line("steer", &format!("{}: {how}", steer.group));
+    }
+    let steered = info.steered.iter().map(|(cpu, n)| (cpu.to_string(), *n));
+    let steered: BTreeMap<String, CountInfo> = steered.collect();
+    if steered.values().any(|n| n.packets > 0) {
+        line("steered to CPU", &counted(&steered));
+    }
     line("mtu", &info.mtu.to_string());
     line("workers", &info.workers.len().to_string());
     match &info.metrics {
@@ -83,6 +95,11 @@ fn own_lines(info: &DeviceInfo, line: &mut impl FnMut(&str, &str)) {
 }
 
 /// What is not zero.
+fn joined(cpus: &[u32]) -> String {
+    let cpus: Vec<String> = cpus.iter().map(u32::to_string).collect();
+    cpus.join(", ")
+}
+
 fn counted(counts: &BTreeMap<String, CountInfo>) -> String {
     let seen = counts.iter().filter(|(_, n)| n.packets > 0);
     let seen: Vec<_> = seen

@@ -4,8 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use ringtun_common::steer::{Group, TARGETS_MAX};
+
 use super::names::InterfaceName;
 use super::uapi::socket::DIRECTORY;
+use crate::bpf::steer::parse_list;
 use crate::datapath::mss::MssClamp;
 use crate::metrics::MetricsListen;
 use crate::xsk::{BusyPoll, RingSizes};
@@ -49,6 +52,35 @@ impl FromStr for IoMode {
     }
 }
 
+/// Tunnels of others, and the CPUs that see to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Steer {
+    /// Which tunnels.
+    pub group: Group,
+    /// The CPUs, at least one.
+    pub cpus: Vec<u32>,
+}
+
+impl FromStr for Steer {
+    type Err = String;
+
+    /// From `GROUP=CPUS`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (label, cpus) = text
+            .split_once('=')
+            .ok_or("wants GROUP=CPUS, like esp=0-1")?;
+        let mut groups = Group::ALL.iter().copied();
+        let group = groups.find(|group| group.label() == label).ok_or_else(|| {
+            let known: Vec<_> = Group::ALL.iter().map(|group| group.label()).collect();
+            format!("no group `{label}`: there are {}", known.join(", "))
+        })?;
+        let cpus = parse_list(cpus).ok_or_else(|| {
+            format!("`{cpus}` is no list of 1 to {TARGETS_MAX} CPUs, like 0-3 or 1,3")
+        })?;
+        Ok(Self { group, cpus })
+    }
+}
+
 /// How network cards are used.
 #[derive(Clone, Debug)]
 pub struct XdpOptions {
@@ -60,6 +92,10 @@ pub struct XdpOptions {
     pub generic: bool,
     /// Interfaces with clients whose TCP connections are clamped.
     pub lan: Vec<InterfaceName>,
+    /// Interfaces that carry the program though no peer leads to them.
+    pub wan: Vec<InterfaceName>,
+    /// Tunnels of others that are spread over CPUs; of a group the last counts.
+    pub steer: Vec<Steer>,
     /// Where processes tell each other whose a card is.
     pub nics_directory: PathBuf,
 }
@@ -71,6 +107,8 @@ impl Default for XdpOptions {
             busy_poll: None,
             generic: false,
             lan: Vec::new(),
+            wan: Vec::new(),
+            steer: Vec::new(),
             nics_directory: PathBuf::from(super::nics::owner::DIRECTORY),
         }
     }
@@ -107,6 +145,31 @@ impl RunOptions {
             workers: None,
             metrics: MetricsListen::default(),
             uapi_directory: PathBuf::from(DIRECTORY),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_and_its_cpus_are_read_and_what_is_wrong_is_said() {
+        let steer: Steer = "natt-esp=0-1,4".parse().unwrap();
+        assert_eq!(steer.group, Group::NatTEsp);
+        assert_eq!(steer.cpus, [0, 1, 4]);
+        for (wrong, says) in [
+            ("esp", "GROUP=CPUS"),
+            (
+                "ipsec=0",
+                "there are esp, natt-esp, gre, wireguard, openvpn",
+            ),
+            ("esp=", "1 to 64 CPUs"),
+            ("esp=1-0", "1 to 64 CPUs"),
+            ("esp=0-64", "1 to 64 CPUs"),
+        ] {
+            let error = wrong.parse::<Steer>().unwrap_err();
+            assert!(error.contains(says), "{wrong}: {error}");
         }
     }
 }

@@ -28,6 +28,9 @@ pub fn text(snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
     for (side, counts) in &snapshot.xdp {
         families.nics.counts(side, counts);
     }
+    for (cpu, counter) in &snapshot.steered {
+        families.nics.steered(*cpu, *counter);
+    }
     let registry = Registry::new();
     families.register(&registry)?;
     let mut text = Vec::new();

@@ -106,6 +106,7 @@ pub(super) struct NicFamilies {
     counters: Vec<(IntCounterVec, OfRing)>,
     gauges: Vec<(IntGaugeVec, OfRing)>,
     xdp: Vec<IntCounterVec>,
+    steered: [IntCounterVec; 2],
 }
 
 impl NicFamilies {
@@ -151,6 +152,19 @@ impl NicFamilies {
                 )?,
                 xdp("class", "bytes", "Their bytes.")?,
             ],
+            steered: [
+                IntCounterVec::new(
+                    Opts::new(
+                        "ringtun_xdp_steered_packets_total",
+                        "Frames of tunnels of others that the XDP program handed to a CPU.",
+                    ),
+                    &["cpu"],
+                )?,
+                IntCounterVec::new(
+                    Opts::new("ringtun_xdp_steered_bytes_total", "Their bytes."),
+                    &["cpu"],
+                )?,
+            ],
         })
     }
 
@@ -189,12 +203,19 @@ impl NicFamilies {
         }
     }
 
+    pub(super) fn steered(&self, cpu: u32, counter: Counter) {
+        let [packets, bytes] = &self.steered;
+        let cpu = cpu.to_string();
+        packets.with_label_values(&[&cpu]).inc_by(counter.packets);
+        bytes.with_label_values(&[&cpu]).inc_by(counter.bytes);
+    }
+
     pub(super) fn into_collectors(self) -> impl Iterator<Item = Box<dyn Collector>> {
         let boxed = |c| Box::new(c) as Box<dyn Collector>;
         let gauges = self.gauges.into_iter().map(|(family, _)| family);
         let gauges = gauges.chain([self.info]);
         let counters = self.counters.into_iter().map(|(family, _)| family);
-        let counters = counters.chain(self.xdp).map(boxed);
+        let counters = counters.chain(self.xdp).chain(self.steered).map(boxed);
         counters.chain(gauges.map(|c| Box::new(c) as Box<dyn Collector>))
     }
 }

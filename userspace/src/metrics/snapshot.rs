@@ -1,5 +1,9 @@
 //! What a scrape sees.
 
+use std::collections::BTreeMap;
+
+use ringtun_common::tables::Counter;
+
 use crate::bpf::Counts;
 use crate::crypto::PublicKey;
 use crate::datapath::rings::RingTotals;
@@ -20,6 +24,8 @@ pub struct Snapshot {
     pub nics: Vec<NicMetrics>,
     /// What the XDP programs counted, by side (`wan`, `lan`).
     pub xdp: Vec<(&'static str, Counts)>,
+    /// What the XDP program handed to other CPUs, by their number.
+    pub steered: BTreeMap<u32, Counter>,
 }
 
 /// One network card.

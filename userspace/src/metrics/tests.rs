@@ -10,6 +10,7 @@ use super::*;
 use crate::crypto::PublicKey;
 use crate::datapath::rings::RingTotals;
 use crate::drops::DropReason;
+use ringtun_common::tables::Counter;
 
 /// A device with more peers than are shown.
 struct Busy;
@@ -69,6 +70,14 @@ impl MetricsSource for Busy {
                 rings: vec![RingTotals::default(); 2],
             }],
             xdp: Vec::new(),
+            steered: [(
+                1,
+                Counter {
+                    packets: 4,
+                    bytes: 400,
+                },
+            )]
+            .into(),
         }
     }
 }
@@ -156,6 +165,8 @@ fn a_scrape_has_every_reason_and_bounded_peers() {
                 .into(),
             "ringtun_queue_length{device=\"wg1\",queue=\"events\"} 3\n".into(),
             "ringtun_queue_capacity{device=\"\",queue=\"initiations\"} 4096\n".into(),
+            "ringtun_xdp_steered_packets_total{cpu=\"1\"} 4\n".into(),
+            "ringtun_xdp_steered_bytes_total{cpu=\"1\"} 400\n".into(),
             "ringtun_frames{state=\"free\",worker=\"0\"} 59\n".into(),
             "ringtun_frames{state=\"in-flight\",worker=\"0\"} 5\n".into(),
             "ringtun_outer_rx_packets_total{device=\"wg1\",worker=\"1\"} 7\n".into(),

@@ -4,5 +4,6 @@
 #![cfg(ringtun_bpf)]
 
 mod lan;
+mod steer;
 mod support;
 mod wan;

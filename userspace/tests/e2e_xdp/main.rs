@@ -11,5 +11,6 @@ mod e2e;
 mod life;
 mod owners;
 mod sizes;
+mod steer;
 mod support;
 mod switching;

@@ -38,6 +38,9 @@ const STEPS: &[Step] = &[
             io: Some("xdp".to_owned()),
         })
     }),
+    ("scenario", || {
+        bench::scenario(&bench::ScenarioArguments::default())
+    }),
     ("mutate", || mutate::run(&mutate::Arguments::default())),
     ("fuzz", || {
         fuzz::run(&fuzz::Arguments {

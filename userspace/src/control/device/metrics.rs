@@ -28,6 +28,7 @@ impl MetricsSource for RefCell<Vec<Rc<RefCell<Device>>>> {
         let xdp = sides
             .filter_map(|(side, counts)| Some((side, counts?)))
             .collect();
+        let steered = nics.iter().flat_map(|nics| nics.steered()).collect();
         let nics = nics.iter().flat_map(|nics| nics.cards()).map(nic).collect();
         let metrics = |device: &Rc<RefCell<Device>>| device.borrow().metrics(max_peers);
         Snapshot {
@@ -36,6 +37,7 @@ impl MetricsSource for RefCell<Vec<Rc<RefCell<Device>>>> {
             frames,
             nics,
             xdp,
+            steered,
         }
     }
 }

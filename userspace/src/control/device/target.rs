@@ -11,6 +11,7 @@ use super::{Device, DeviceError};
 use crate::bpf::{self, Counts};
 use crate::control::capture::{Capture, CaptureRequest};
 use crate::control::errno::Errno;
+use crate::control::nics::Nics;
 use crate::control::options::IoMode;
 use crate::control::uapi::{
     CountInfo, DeviceInfo, DeviceState, PeerChange, PeerState, QueueInfo, SetOp, UapiTarget,
@@ -148,6 +149,8 @@ impl UapiTarget for Device {
             classes: counts.as_ref().map(classes).unwrap_or_default(),
             lan: self.nics.lan(),
             lan_verdicts: lan.as_ref().map(verdicts).unwrap_or_default(),
+            steering: self.nics.steering(),
+            steered: steered(&self.nics),
             mtu: u32::try_from(tunnel.mtu()).unwrap_or(u32::MAX),
             up: self.up,
             metrics: self.metrics.map(|address| address.to_string()),
@@ -191,6 +194,13 @@ fn classes(counts: &Counts) -> BTreeMap<String, CountInfo> {
         .iter()
         .map(|class| (class.label(), counts.class(*class)));
     labelled.map(count_info).collect()
+}
+
+fn steered(nics: &Nics) -> BTreeMap<u32, CountInfo> {
+    let counted = nics.steered().into_iter();
+    counted
+        .map(|(cpu, counter)| (cpu, count_info(("", counter)).1))
+        .collect()
 }
 
 fn count_info((label, counter): (&str, Counter)) -> (String, CountInfo) {

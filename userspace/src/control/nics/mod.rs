@@ -17,6 +17,7 @@
 //! * [`flows`]: which peers use which flow.
 //! * [`lan`]: the other side: interfaces with clients.
 //! * [`owner`]: whose a card is, among processes.
+//! * [`steer`]: tunnels of others, spread over CPUs.
 //! * [`report`]: what `show` and metrics tell of all this.
 
 pub mod card;
@@ -24,6 +25,7 @@ pub mod flows;
 pub mod lan;
 pub mod owner;
 pub mod report;
+pub mod steer;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -98,6 +100,8 @@ struct State {
     endpoints: HashSet<LocalEndpoint>,
     /// A card is being attached or let go.
     busy: bool,
+    /// Why tunnels of others are not steered, by place in the options.
+    not_steered: BTreeMap<usize, String>,
     /// Why nothing works at all.
     broken: Option<String>,
 }
@@ -297,6 +301,7 @@ impl Nics {
         self.learn_addresses().await?;
         let mut upkeep = tokio::time::interval(UPKEEP);
         loop {
+            self.want_wan();
             self.attach_wanted().await?;
             self.detach_unused().await;
             self.tend_lan().await;
@@ -499,7 +504,8 @@ impl Nics {
         let (asked, names, first_socket) = {
             let state = self.state.borrow();
             (
-                state.members.iter().any(|m| m.mode == IoMode::Xdp),
+                state.members.iter().any(|m| m.mode == IoMode::Xdp)
+                    || steer::is_asked_for(&self.options.wan, &link.name),
                 state.names(),
                 state.first_free_place(),
             )
@@ -538,12 +544,19 @@ impl Nics {
         let loaded = tokio::task::spawn_blocking(WanProgram::load).await;
         tracing::debug!(took = ?started.elapsed(), "the XDP program is loaded");
         // It can fail to be waited for only by a panic, which goes on here.
-        loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        let loaded = loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let mut program = loaded?;
+        let refused = steer::apply(&mut program, &self.options.steer);
+        self.state.borrow_mut().not_steered = refused;
+        Ok(program)
     }
 
     /// Lets go of the cards that no device may use any more.
     async fn detach_unused(&self) {
-        let unused: Vec<u32> = self.state.borrow().unused().map(Card::ifindex).collect();
+        let unused: Vec<u32> = {
+            let state = self.state.borrow();
+            state.unused(&self.options.wan).map(Card::ifindex).collect()
+        };
         for index in unused {
             self.detach(index).await;
         }
@@ -606,10 +619,12 @@ impl State {
         })
     }
 
-    /// Cards that no device may use any more.
-    fn unused(&self) -> impl Iterator<Item = &Card> {
-        self.attached()
-            .filter(|card| !self.members.iter().any(|m| m.port != 0 && m.uses(card)))
+    /// Cards that no device may use any more; not those of `wan`.
+    fn unused(&self, wan: &[InterfaceName]) -> impl Iterator<Item = &Card> {
+        self.attached().filter(move |card| {
+            let used = |m: &Member| m.port != 0 && m.uses(card);
+            !self.members.iter().any(used) && !steer::is_asked_for(wan, &card.name)
+        })
     }
 
     fn forget_refusal(&mut self, index: u32) {

@@ -89,7 +89,9 @@ impl Nics {
                 .attached()
                 .filter(move |card| of.is_some_and(|m| m.uses(card)))
         };
-        let pending = state.busy || !state.wanted.is_empty() || state.unused().next().is_some();
+        let pending = state.busy
+            || !state.wanted.is_empty()
+            || state.unused(&self.options.wan).next().is_some();
         if used().next().is_some() {
             let names: Vec<String> = used()
                 .map(|card| {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::control::nics::report::{CardReport, LanReport};
+use crate::control::nics::steer::SteerReport;
 
 /// What ringtun knows about a device beyond the UAPI. Fields are only ever
 /// added; a client ignores what it does not know.
@@ -39,6 +40,10 @@ pub struct DeviceInfo {
     pub lan: Vec<LanReport>,
     /// What left the XDP program there, by verdict; empty while there is none.
     pub lan_verdicts: BTreeMap<String, CountInfo>,
+    /// Tunnels of others that are spread over CPUs.
+    pub steering: Vec<SteerReport>,
+    /// What was handed to each of these CPUs, by its number.
+    pub steered: BTreeMap<u32, CountInfo>,
     /// The device's MTU in bytes.
     pub mtu: u32,
     /// Whether the link is up.
