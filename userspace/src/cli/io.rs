@@ -105,6 +105,8 @@ fn render(args: &IoArgs, info: &DeviceInfo) -> Result<String> {
             "asked": info.io_asked,
             "io": info.io,
             "reason": info.io_reason,
+            "pending": info.io_pending,
+            "waits": info.io_waits,
             "by_socket": info.by_socket,
             "cards": info.cards,
         });
