@@ -75,7 +75,11 @@ pub(super) fn is_on_rings(io: &Value) -> bool {
 /// Whether there is a reason for sockets that will not go away.
 pub(super) fn is_refused(io: &Value) -> bool {
     let reason = io["reason"].as_str().unwrap_or_default();
-    io["io"] == "udp" && !reason.starts_with("no network card is in use yet")
+    let waits = [
+        "no network card is in use yet",
+        "a network card is being looked at",
+    ];
+    io["io"] == "udp" && !waits.iter().any(|wait| reason.starts_with(wait))
 }
 
 /// How the card works: `eth0 (virtio_net): native, copy`.
