@@ -8,7 +8,7 @@ use ringtun_lab::keys::Keys;
 use ringtun_lab::link::veth;
 use ringtun_lab::peers::local::Device;
 use ringtun_lab::tunnel::PORT;
-use ringtun_lab::{NetNs, Tunnel, names, ping, wait};
+use ringtun_lab::{NetNs, Tunnel, names, ping, registry, wait};
 use serde_json::Value;
 
 use crate::e2e;
@@ -55,6 +55,10 @@ fn until_io(ns: &NetNs, device: &str, what: &str, is: impl Fn(&Value) -> bool) -
 fn two_devices_of_one_process_share_a_card() {
     let ringtun = e2e::ringtun();
     let more = [names::unique("w"), names::unique("w")];
+    // A killed program leaves its sockets behind.
+    let _sockets = more
+        .each_ref()
+        .map(|name| registry::adopt_file(wait::uapi_path(name)).unwrap());
     // The second device of each process is named among its arguments.
     let start = |ns: &NetNs, other: &str| {
         let name = names::unique("w");

@@ -288,6 +288,7 @@ impl Nics {
         tracing::error!(%error, "the routes cannot be followed any more; packets go by the sockets");
         {
             let mut state = self.state.borrow_mut();
+            state.busy = false;
             state.broken = Some(format!("netlink broke: {error}"));
             state.sync();
         }
@@ -454,7 +455,9 @@ impl Nics {
 
     async fn attach_wanted(&self) -> io::Result<()> {
         loop {
-            let Some(index) = self.state.borrow_mut().wanted.pop_first() else {
+            // Until it is settled `show` says that it is not.
+            self.state.borrow_mut().busy = false;
+            let Some(index) = self.state.borrow_mut().take_wanted() else {
                 return Ok(());
             };
             if self.state.borrow().cards.contains_key(&index) {
@@ -464,9 +467,7 @@ impl Nics {
             let Some(link) = self.tables.link(index).await? else {
                 continue;
             };
-            self.state.borrow_mut().busy = true;
             let attached = self.attach(&link).await;
-            self.state.borrow_mut().busy = false;
             let entry = match attached {
                 Ok(card) => {
                     tracing::info!(
@@ -597,6 +598,13 @@ impl State {
         self.members
             .iter_mut()
             .find(|member| Arc::ptr_eq(&member.tunnel, tunnel))
+    }
+
+    /// A card to look at; it is being looked at from now on.
+    fn take_wanted(&mut self) -> Option<u32> {
+        let index = self.wanted.pop_first();
+        self.busy |= index.is_some();
+        index
     }
 
     fn names(&self) -> Vec<InterfaceName> {

@@ -153,7 +153,7 @@ impl Nics {
         } else if !refusals.is_empty() {
             refusals.join("; ")
         } else {
-            "no network card is in use yet: the first peer with an endpoint decides".to_owned()
+            "no network card is in use yet: the first packet to a peer decides".to_owned()
         };
         IoReport {
             io: "udp",
@@ -168,9 +168,12 @@ impl Nics {
 
     /// Whether the way to some peer is still being looked up.
     fn asks_for_hops(&self, state: &State) -> bool {
-        state.flows.all().iter().any(|flow| {
-            let answer = self.hops.get(flow);
-            matches!(answer, Some(Err(NoHop::Pending | NoHop::Unresolved { .. })))
+        let flows = state.flows.all();
+        flows.iter().any(|flow| match self.hops.get(flow) {
+            Some(Err(NoHop::Pending)) => true,
+            // Known, and not told yet.
+            Some(Ok(hop)) => !state.cards.contains_key(&hop.ifindex),
+            _ => false,
         })
     }
 
