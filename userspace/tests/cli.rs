@@ -228,6 +228,11 @@ fn bad_arguments_of_run_are_refused_before_anything_is_made() {
         (&["run", "wg7", "--lan", "a/b"], 2, "letters, digits"),
         (&["io", "wg7", "fast"], 2, "auto, xdp or udp"),
         (&["run", "wg7", "--steer", "esp"], 2, "GROUP=CPUS"),
+        (
+            &["run", "wg7", "--steer", "esp=0", "--steer", "esp=1"],
+            1,
+            "`esp` twice",
+        ),
         (&["run", "wg7", "--steer", "ah=0"], 2, "natt-esp"),
         (&["run", "wg7", "--steer", "esp=0-64"], 2, "1 to 64 CPUs"),
         (&["run", "wg7", "--workers", "0"], 2, "--workers"),

@@ -200,6 +200,11 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
     if args.workers.is_some_and(|n| n.get() > MAX_WORKERS) {
         bail!("--workers takes at most {MAX_WORKERS}");
     }
+    for (at, steer) in args.steer.iter().enumerate() {
+        if args.steer[..at].iter().any(|s| s.group == steer.group) {
+            bail!("--steer names the group `{}` twice", steer.group.label());
+        }
+    }
     let mut options = RunOptions::new(names);
     options.workers = args.workers;
     options.mss = match (args.mss, args.no_mss_clamp) {

@@ -94,7 +94,7 @@ pub struct XdpOptions {
     pub lan: Vec<InterfaceName>,
     /// Interfaces that carry the program though no peer leads to them.
     pub wan: Vec<InterfaceName>,
-    /// Tunnels of others that are spread over CPUs; of a group the last counts.
+    /// Tunnels of others that are spread over CPUs, each group once.
     pub steer: Vec<Steer>,
     /// Where processes tell each other whose a card is.
     pub nics_directory: PathBuf,
