@@ -67,6 +67,9 @@ struct Interop {
     /// Smaller transfers; one with each peer across a rekey
     #[arg(long)]
     short: bool,
+    /// No transfer across a rekey, which takes more than two minutes
+    #[arg(long)]
+    no_rekey: bool,
 }
 
 /// What `$RINGTUN` names, else `target/release/ringtun` of this workspace.
@@ -109,6 +112,7 @@ fn interop(arguments: &Interop) -> Result<()> {
             chosen
         },
         short: arguments.short,
+        rekey: !arguments.no_rekey,
         cache: peers::default_cache(),
     })
     .map(drop)

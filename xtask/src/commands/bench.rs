@@ -42,6 +42,9 @@ pub struct InteropArguments {
     /// Smaller transfers, and one of them across a rekey
     #[arg(long)]
     pub short: bool,
+    /// No transfer across a rekey, which takes more than two minutes
+    #[arg(long)]
+    pub no_rekey: bool,
     /// How ringtun's encrypted packets travel: xdp, udp or auto
     #[arg(long, value_parser = ["xdp", "udp", "auto"])]
     pub io: Option<String>,
@@ -82,6 +85,9 @@ pub fn interop(arguments: &InteropArguments) -> Result<String> {
     let mut rest = arguments.peers.clone();
     if arguments.short {
         rest.push("--short".to_owned());
+    }
+    if arguments.no_rekey {
+        rest.push("--no-rekey".to_owned());
     }
     let needs = [packages::DEMO, packages::TEST, packages::INTEROP].concat();
     bench("interop", &rest, &needs, arguments.io.as_deref())?;

@@ -35,6 +35,7 @@ const STEPS: &[Step] = &[
         bench::interop(&bench::InteropArguments {
             peers: vec!["wireguard-go".to_owned()],
             short: true,
+            no_rekey: true,
             io: Some("xdp".to_owned()),
         })
     }),

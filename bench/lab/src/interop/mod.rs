@@ -36,6 +36,8 @@ pub struct Options {
     pub peers: Vec<Implementation>,
     /// Smaller transfers, and the paced one with each peer once only.
     pub short: bool,
+    /// The paced transfer across a rekey, which takes more than two minutes.
+    pub rekey: bool,
     /// Where fetched peers are kept.
     pub cache: PathBuf,
 }
@@ -107,7 +109,7 @@ pub fn run(options: &Options) -> Result<Vec<Row>> {
                     subject_first: choice & 4 == 0,
                     v6: choice & 2 != 0,
                     preshared: choice & 1 != 0,
-                    paced: !options.short || choice == 0,
+                    paced: options.rekey && (!options.short || choice == 0),
                     bulk: match (emulated, options.short) {
                         (false, false) => 64 << 20,
                         (false, true) => 8 << 20,
