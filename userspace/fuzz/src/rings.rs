@@ -256,6 +256,14 @@ impl<'a> Case<'a> {
             let headers = frame.len() - packet.len();
             let at = usize::from(input.byte()) % headers;
             frame[at] ^= input.byte();
+            let ip = 14 + 4 * self.tags.as_slice().len();
+            let checksum = ip + 10..ip + 12;
+            if !self.v6 && !checksum.contains(&at) {
+                // As a router would: what is behind the checksum is to be seen too.
+                frame[checksum.clone()].fill(0);
+                let value = !sum(&[&frame[ip..ip + 20]]);
+                frame[checksum].copy_from_slice(&value.to_be_bytes());
+            }
         }
         if what & 0x80 != 0 {
             let len = usize::from(input.byte());
@@ -333,10 +341,12 @@ impl<'a> Case<'a> {
         while let Some(len) = next(self.gateway.tun.recv(buffer)) {
             let mut segments = Segmenter::new(&mut buffer[..len]).expect("a write of ours");
             while let Some(len) = segments.write_next(out) {
-                let delivered = without_id(&out[..len]);
+                let delivered = &out[..len];
+                let is_it = |inner: &Vec<u8>| {
+                    let inner = inner.get(..len);
+                    inner.is_some_and(|inner| is_delivered_as(inner, delivered))
+                };
                 let mut known = self.sealed.iter();
-                let is_it =
-                    |inner: &Vec<u8>| inner.get(..len).map(without_id).as_ref() == Some(&delivered);
                 let at = known.position(is_it);
                 let at = at.expect("a packet was delivered that nobody sealed");
                 self.sealed.swap_remove(at);
@@ -449,13 +459,32 @@ impl<'a> Case<'a> {
     }
 }
 
-/// An inner packet less its IPv4 identification and header checksum: packets that
-/// were joined and divided again count the first's up.
-fn without_id(packet: &[u8]) -> Vec<u8> {
+/// Whether `delivered` is what may become of `inner`: packets that were joined and
+/// divided again count the first's IPv4 identification up, and an outer congestion
+/// mark is added to what is capable of it (RFC 6040).
+fn is_delivered_as(inner: &[u8], delivered: &[u8]) -> bool {
+    let (marked, was) = (ecn_of(delivered), ecn_of(inner));
+    let mark = marked == was || was != 0 && marked == 3;
+    mark && plain(inner) == plain(delivered)
+}
+
+/// The ECN field of a packet.
+fn ecn_of(packet: &[u8]) -> u8 {
+    match packet[0] >> 4 {
+        4 => packet[1] & 3,
+        _ => packet[1] >> 4 & 3,
+    }
+}
+
+/// A packet less its ECN field, IPv4 identification and header checksum.
+fn plain(packet: &[u8]) -> Vec<u8> {
     let mut packet = packet.to_vec();
-    if packet.len() >= 20 && packet[0] >> 4 == 4 {
+    if packet[0] >> 4 == 4 {
+        packet[1] &= !3;
         packet[4..6].fill(0);
         packet[10..12].fill(0);
+    } else {
+        packet[1] &= !0x30;
     }
     packet
 }

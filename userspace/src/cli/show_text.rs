@@ -135,7 +135,7 @@ fn card_line(card: &CardReport) -> String {
             sum(|q| q.kernel_rx_dropped + q.kernel_rx_full),
             "dropped by the kernel for want of room",
         ),
-        (sum(|q| q.stray), "for no device of ours"),
+        (sum(|q| q.stray), "damaged or for no device of ours"),
     ] {
         if count > 0 {
             let _ = write!(text, ", {count} {what}");

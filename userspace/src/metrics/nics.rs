@@ -57,7 +57,7 @@ const COUNTERS: &[(&str, &str, OfRing)] = &[
     ),
     (
         "ringtun_ring_stray_total",
-        "Frames dropped because no device of ours listens for them any more.",
+        "Frames dropped because no device of ours listens for them any more, or their IP header is damaged.",
         |r| r.stray,
     ),
     (

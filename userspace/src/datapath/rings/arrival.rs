@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::Range;
 
+use ringtun_common::checksum::Sum;
 use ringtun_common::class::Class;
 use ringtun_common::cursor::SliceCursor;
-use ringtun_common::ip::UDP_LEN;
+use ringtun_common::ip::{UDP_LEN, version};
 use ringtun_common::packet::{self, Address, Part};
 
 use crate::tunnel::endpoint::{Endpoint, Source};
@@ -26,7 +27,10 @@ pub struct Arrival {
 
 impl Arrival {
     /// Reads a frame that came in by the interface `ifindex`. `None` if it is
-    /// not what the program in the kernel hands over.
+    /// not what the program in the kernel hands over, or its IPv4 header does not
+    /// add up (RFC 1122 section 3.2.1.2; the kernel checks that for sockets, and
+    /// nobody has for this frame). UDP's checksum is not looked at: the payload is
+    /// authenticated.
     #[must_use]
     pub fn read(frame: &[u8], ifindex: u32) -> Option<Self> {
         let packet = packet::parse(&mut SliceCursor::new(frame)).ok()?;
@@ -35,6 +39,10 @@ impl Arrival {
         }
         let network = &packet.network;
         if network.is_ambiguous() {
+            return None;
+        }
+        let header = &frame[network.start..network.at];
+        if version(header) == 4 && !Sum::of(header).is_valid() {
             return None;
         }
         let at = network.at + UDP_LEN;
@@ -110,6 +118,28 @@ mod tests {
             seen[usize::from(tagged)] += 1;
         }
         assert!(seen.iter().all(|n| *n > 0), "{seen:?}");
+    }
+
+    #[test]
+    fn an_ipv4_header_that_does_not_add_up_is_refused() {
+        let mut refused = 0;
+        for fixture in fixtures::all() {
+            let mut frame = fixture.frame;
+            let at = packet::parse(&mut SliceCursor::new(&frame)).map(|p| p.network.start);
+            let (Verdict::Ours, Ok(at)) = (fixture.verdict, at) else {
+                continue;
+            };
+            frame[at + 1] ^= Ecn::Ce as u8;
+            let is_v4 = frame[at] >> 4 == 4;
+            assert_eq!(
+                Arrival::read(&frame, 7).is_none(),
+                is_v4,
+                "{}",
+                fixture.name
+            );
+            refused += usize::from(is_v4);
+        }
+        assert!(refused > 5, "{refused}");
     }
 
     proptest! {

@@ -17,8 +17,8 @@ pub struct RingStats {
     pub tx_packets: Counter,
     /// Their bytes.
     pub tx_bytes: Counter,
-    /// Frames received that no device of ours listens for, or that are no
-    /// WireGuard data after all. Always zero unless a device just went.
+    /// Frames received that no device of ours listens for, that have a damaged
+    /// header, or are no WireGuard data after all. A few when a device goes.
     pub stray: Counter,
     /// Times that there was no room to transmit and the TUN device had to wait.
     pub tx_full: Counter,

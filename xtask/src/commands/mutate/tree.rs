@@ -67,6 +67,7 @@ const DEPENDENCIES: &[&str] = &[
 
 /// What the data path needs besides.
 const DEPENDENCIES_DATAPATH: &[&str] = &[
+    "aya",
     "crossbeam-queue",
     "futures-util",
     "libc",
