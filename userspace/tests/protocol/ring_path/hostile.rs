@@ -40,6 +40,37 @@ fn a_frame_for_a_port_that_nobody_listens_on_is_stray_and_its_frame_free() {
     net.settle();
 }
 
+/// A relay may bring what is for two devices from one address and port.
+#[test]
+fn packets_of_one_sender_for_two_devices_are_told_apart() {
+    let mut net = Net::new(
+        764,
+        Options {
+            devices: 2,
+            ..Options::default()
+        },
+    );
+    let mut frames = Vec::new();
+    for number in 0..20 {
+        for device in 0..2 {
+            assert_eq!(net.write(device, 0, &[numbered(0, 1, number, 200, 0)]), 1);
+            net.serve_all(0);
+            frames.extend(net.collect(0, 1).into_iter().map(|f| f.bytes));
+        }
+    }
+    for frame in &mut frames {
+        frame[34..36].copy_from_slice(&7777u16.to_be_bytes());
+    }
+    let delivered = &net.carry(&frames)[1];
+    for device in 0..2 {
+        let of = delivered.iter().filter(|(to, _)| *to == device);
+        let seen: Vec<_> = of.map(|(_, p)| number(p).1).collect();
+        assert_eq!(seen, (0..20).collect::<Vec<_>>(), "device {device}");
+    }
+    assert_eq!(net.dropped(1), []);
+    net.settle();
+}
+
 /// The device went while its packets were in the ring.
 #[test]
 fn frames_for_a_device_that_went_are_stray() {

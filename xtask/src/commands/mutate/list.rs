@@ -353,7 +353,7 @@ pub const DATAPATH: &[Mutation] = &[
         "rings/ring.rs",
         "self.tx_frames = self.tx_frames.saturating_sub(freed);",
         "self.tx_frames = self.tx_frames.saturating_sub(freed / 2);",
-        "ring_path::pressure::a_full_completion_ring_makes_the_device_wait",
+        "ring_path::pressure::a_full_transmit_ring_makes_the_device_wait",
     ),
     mutation(
         "the mark of congestion is not sent",
@@ -388,7 +388,7 @@ pub const DATAPATH: &[Mutation] = &[
         "runs.rs",
         "self.sent += taken.bytes;",
         "self.sent += if taken.full { 0 } else { taken.bytes };",
-        "ring_path::pressure::a_full_transmit_ring_makes_the_device_wait",
+        "ring_path::pressure::a_full_completion_ring_makes_the_device_wait",
     ),
     mutation(
         "a payload longer than the path goes to the ring",
@@ -402,14 +402,14 @@ pub const DATAPATH: &[Mutation] = &[
         "inbound.rs",
         "self.ends.push(end);",
         "self.ends.push(end - usize::from(self.ends.len() == SEGMENTS_MAX - 1));",
-        "ring_path::packets_of_every_size_arrive_once_and_in_order",
+        "ring_path::pressure::a_device_that_takes_every_frame_to_receive_into_leaves_those_to_transmit",
     ),
     mutation(
         "packets from a ring go to the first device",
         "inbound.rs",
         "g.port == port\n                        && g.from",
         "true\n                        && g.from",
-        "ring_path::whatever_the_kernel_does_when_each_packet_arrives_once_and_in_order",
+        "ring_path::hostile::packets_of_one_sender_for_two_devices_are_told_apart",
     ),
     mutation(
         "the newest relayed run leaves first",
