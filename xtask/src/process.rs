@@ -11,10 +11,10 @@ use anyhow::{Context as _, Result, bail};
 use ringtun_lab::process::{die_with_parent, signal_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -160,6 +160,36 @@ pub fn run(command: Command) -> Result<()> {
         bail!("`{name}` failed ({status})");
     }
     Ok(())
+}
+
+/// Lines of a command's standard error that an error repeats.
+const REPEATED: usize = 12;
+
+/// As [`run`], for a program that is under test: it does not go on when this
+/// process is killed, and the error repeats the last lines of what it said.
+pub fn run_telling(mut command: Command) -> Result<()> {
+    let name = line(&command);
+    command.stderr(Stdio::piped());
+    let mut running = start(command)?;
+    let stderr = running.child().stderr.take().context("a pipe")?;
+    let forward = thread::spawn(move || {
+        let mut last = VecDeque::new();
+        for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            eprintln!("{line}");
+            if last.len() == REPEATED {
+                last.pop_front();
+            }
+            last.push_back(line);
+        }
+        Vec::from(last).join("\n")
+    });
+    let status = running.wait()?;
+    if status.success() {
+        return Ok(());
+    }
+    let said = forward.join().unwrap_or_default();
+    bail!("`{name}` failed ({status}):\n{said}");
 }
 
 /// Runs a command whose output goes to `log`; the error has its last lines.

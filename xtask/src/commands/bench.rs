@@ -160,9 +160,7 @@ fn bench(suite: &str, rest: &[String], needs: &[Need], io: Option<&str>) -> Resu
     if let Some(io) = io {
         command.env(IO_VARIABLE, io);
     }
-    let name = process::line(&command);
-    let status = process::start(command)?.wait()?;
+    let result = process::run_telling(command);
     ringtun_lab::reap()?;
-    ensure!(status.success(), "`{name}` failed ({status})");
-    Ok(())
+    result
 }

@@ -9,6 +9,9 @@ use std::process::Command;
 use std::time::Instant;
 
 const SECONDS_PER_FUZZ_TARGET: u32 = 10;
+/// Of what a step says when it fails, what is repeated at the end.
+const REASON_LINES: usize = 20;
+const REASON_WIDTH: usize = 600;
 
 /// A step: its name and what it does.
 type Step = (&'static str, fn() -> Result<String>);
@@ -66,9 +69,10 @@ pub fn run() -> Result<String> {
             Ok(summary) => ("ok", summary),
             Err(error) => {
                 eprintln!("{name}: {error:#}");
-                failed.push(*name);
                 let text = format!("{error:#}");
-                ("FAILED", text.lines().next().unwrap_or_default().to_owned())
+                let first = text.lines().next().unwrap_or_default().to_owned();
+                failed.push((*name, text));
+                ("FAILED", first)
             }
         };
         let time = progress::seconds(begin.elapsed());
@@ -78,8 +82,16 @@ pub fn run() -> Result<String> {
     for row in rows {
         println!("{row}");
     }
+    // Once more, and last, where whoever has only the end of this can see it.
+    for (name, text) in &failed {
+        println!("\n==== {name} FAILED ====");
+        for line in text.lines().take(REASON_LINES) {
+            println!("{}", line.chars().take(REASON_WIDTH).collect::<String>());
+        }
+    }
     if !failed.is_empty() {
-        bail!("{}", failed.join(", "));
+        let names: Vec<_> = failed.iter().map(|(name, _)| *name).collect();
+        bail!("{}", names.join(", "));
     }
     Ok(format!(
         "ci: {} steps passed in {}",

@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments) -> Result<String> {
         "target", "executions", "edges", "time"
     );
     let mut sum = Outcome::default();
-    let mut failed = Vec::new();
+    let mut failed: Vec<String> = Vec::new();
     for target in &targets {
         let begin = Instant::now();
         match cargo_fuzz.fuzz(target, arguments.seconds) {
@@ -81,7 +81,7 @@ pub fn run(arguments: &Arguments) -> Result<String> {
             }
             Err(error) => {
                 eprintln!("{target}: {error:#}");
-                failed.push(target.as_str());
+                failed.push(format!("{target}{}", finding(&format!("{error:#}"))));
             }
         }
     }
@@ -95,6 +95,21 @@ pub fn run(arguments: &Arguments) -> Result<String> {
         sum.edges,
         progress::elapsed()
     ))
+}
+
+/// Of what libFuzzer said, where it stopped and on what input.
+fn finding(said: &str) -> String {
+    let mut text = String::new();
+    let mut lines = said.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line.contains(" panicked at ") {
+            let message = lines.peek().copied().unwrap_or_default();
+            text += &format!("\n{line}\n{message}");
+        } else if line.starts_with("Base64: ") || line.contains("ERROR: ") {
+            text += &format!("\n{line}");
+        }
+    }
+    text
 }
 
 /// Runs the script that plants bugs; it calls `cargo fuzz`.
@@ -231,6 +246,23 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_finding_is_where_it_stopped_and_the_input() {
+        let said = "exit status: 77\nINFO: 3 files\nthread 'x' (1) panicked at src/a.rs:1:2:\n\
+                    each packet once\nstack backtrace:\n==1== ERROR: libFuzzer: deadly signal\n\
+                    Base64: AAAB";
+        let lines: Vec<_> = finding(said).lines().skip(1).map(str::to_owned).collect();
+        assert_eq!(
+            lines,
+            [
+                "thread 'x' (1) panicked at src/a.rs:1:2:",
+                "each packet once",
+                "==1== ERROR: libFuzzer: deadly signal",
+                "Base64: AAAB",
+            ]
+        );
+    }
 
     #[test]
     fn a_status_line_of_the_fuzzer_is_read() {

@@ -22,6 +22,8 @@ const LIMIT: Duration = Duration::from_secs(20 * 60);
 const BINARY_VARIABLE: &str = "RINGTUN_TEST_BINARY";
 /// What `ringtun run` takes for `--io` where that is not given.
 pub const IO_VARIABLE: &str = "RINGTUN_IO";
+/// Lines of a panic that an error repeats.
+const PANIC_LINES: usize = 6;
 /// How long the kernel may take to free what a dead process held.
 const SETTLING: Duration = Duration::from_secs(60);
 
@@ -135,11 +137,9 @@ pub fn run_counted(arguments: &Arguments) -> Result<Counts> {
         if let Some(io) = &arguments.io {
             command.env(IO_VARIABLE, io);
         }
-        let (counts, passed) = run_program(&program.name, command, arguments.verbose)?;
+        let (counts, failure) = run_program(&program.name, command, arguments.verbose)?;
         total.add(counts);
-        if !passed {
-            failed.push(program.name.clone());
-        }
+        failed.extend(failure);
     }
     if arguments.filter.is_none() {
         // The same features as above, or everything is compiled again.
@@ -152,17 +152,15 @@ pub fn run_counted(arguments: &Arguments) -> Result<Counts> {
             build::PRIVILEGED,
         ]);
         command.env(OBJECT_VARIABLE, &object);
-        let (counts, passed) = run_program("documentation", command, arguments.verbose)?;
+        let (counts, failure) = run_program("documentation", command, arguments.verbose)?;
         total.add(counts);
-        if !passed {
-            failed.push("documentation".into());
-        }
+        failed.extend(failure);
     }
 
     let reaped = ringtun_lab::reap()?;
     settled(&before)?;
     println!("total: {total} ({} test programs)", programs.len());
-    ensure!(failed.is_empty(), "{total}; failed: {}", failed.join(", "));
+    ensure!(failed.is_empty(), "{total}; failed:\n{}", failed.join("\n"));
     ensure!(total.failed == 0 && total.ignored == 0, "{total}");
     ensure!(total.passed > 0, "no test has this in its name");
     ensure!(
@@ -220,8 +218,12 @@ fn test_program(message: &str) -> Option<TestProgram> {
     })
 }
 
-/// Runs one test program; its counts, and whether it ended well.
-fn run_program(name: &str, mut command: Command, verbose: bool) -> Result<(Counts, bool)> {
+/// Runs one test program; its counts, and what failed, if anything did.
+fn run_program(
+    name: &str,
+    mut command: Command,
+    verbose: bool,
+) -> Result<(Counts, Option<String>)> {
     progress::note(&format!("{name} …"));
     let begin = Instant::now();
     // Both on one pipe, in the order in which they were written.
@@ -280,7 +282,33 @@ fn run_program(name: &str, mut command: Command, verbose: bool) -> Result<(Count
         if passed { "ok    " } else { "FAILED" },
         progress::seconds(begin.elapsed())
     );
-    Ok((counts, passed))
+    let failed = (!passed).then(|| {
+        let late = if overdue { " took too long" } else { "" };
+        format!("{name}{late}{}", failures(&text))
+    });
+    Ok((counts, failed))
+}
+
+/// The tests that failed, each with the first lines of its panic.
+fn failures(output: &[String]) -> String {
+    let mut text = String::new();
+    let mut lines = output.iter();
+    while let Some(line) = lines.next() {
+        let Some(test) = line.strip_prefix("---- ") else {
+            continue;
+        };
+        text += &format!("\n  {}", test.trim_end_matches(" stdout ----"));
+        let mut panic = lines
+            .by_ref()
+            .skip_while(|line| !line.contains(" panicked at "));
+        for line in panic.by_ref().take(PANIC_LINES) {
+            if line.starts_with("stack backtrace") {
+                break;
+            }
+            text += &format!("\n    {line}");
+        }
+    }
+    text
 }
 
 /// Waits until the machine is as it was before; the kernel frees programs and
@@ -299,6 +327,20 @@ fn settled(before: &Snapshot) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_is_the_test_and_its_panic() {
+        let output = "running 2 tests\ntest a::b ... FAILED\n\nfailures:\n\n---- a::b stdout ----\n\n\
+                      thread 'a::b' (7) panicked at tests/a.rs:3:9:\n\
+                      assertion `left == right` failed\n  left: 1\nstack backtrace:\n   0: x\n\n\n\
+                      failures:\n    a::b\n";
+        let output: Vec<String> = output.lines().map(str::to_owned).collect();
+        assert_eq!(
+            failures(&output),
+            "\n  a::b\n    thread 'a::b' (7) panicked at tests/a.rs:3:9:\n    \
+             assertion `left == right` failed\n      left: 1"
+        );
+    }
 
     #[test]
     fn the_runners_line_is_read() {

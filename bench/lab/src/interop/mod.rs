@@ -147,12 +147,20 @@ pub fn run(options: &Options) -> Result<Vec<Row>> {
         rows.len(),
         start.elapsed().as_secs_f64()
     );
-    for row in rows.iter().filter(|row| row.outcome.is_err()) {
+    let mut reasons = String::new();
+    for row in &rows {
         if let Err(error) = &row.outcome {
             eprintln!("\n{}: {error:#}", head(row));
+            // What went wrong, without what both ends were like then.
+            let chain: Vec<_> = error.chain().map(ToString::to_string).collect();
+            let short: Vec<_> = chain
+                .iter()
+                .filter_map(|text| text.lines().next())
+                .collect();
+            reasons += &format!("\n{}: {}", head(row).trim_end(), short.join(": "));
         }
     }
-    ensure!(failed == 0, "{failed} combinations failed");
+    ensure!(failed == 0, "{failed} combinations failed:{reasons}");
     Ok(rows)
 }
 

@@ -121,7 +121,13 @@ impl<'a> Place<'a> {
                 ping::until_answered(ns, address, Duration::from_secs(60)).map(drop)
             }
             Place::Guest { guest, .. } => {
-                guest.run(&format!("ping -c 3 -W 10 {address}")).map(drop)
+                // Emulated, and one of many on few processors: as patient as above.
+                let once = format!("ping -c 1 -W 2 {address}");
+                guest
+                    .run(&format!(
+                        "n=0; until {once}; do n=$((n+1)); [ $n -lt 30 ] || break; done; [ $n -lt 30 ]"
+                    ))
+                    .map(drop)
             }
         }
     }
