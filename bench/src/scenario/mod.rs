@@ -1,29 +1,48 @@
 //! Named network situations. Each says what is expected and what was seen, and fails if they
 //! differ.
 //!
+//! * [`soak`]: full load for a long time, with rings that overflow.
 //! * [`steer`]: tunnels of others, spread over two CPUs.
 //! * [`traffic`]: their packets, sent and received.
 
+mod soak;
 mod steer;
 mod traffic;
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ringtun_lab::registry;
 
 use traffic::Kind;
 
+/// What a scenario is about.
+#[derive(Clone, Copy)]
+enum Scenario {
+    Steer(Kind),
+    Soak,
+}
+
 /// All scenarios.
-const ALL: [(&str, Kind); 3] = [
-    ("steer-esp", Kind::Esp),
-    ("steer-gre", Kind::Gre),
-    ("steer-wireguard", Kind::WireGuard),
+const ALL: [(&str, Scenario); 4] = [
+    ("steer-esp", Scenario::Steer(Kind::Esp)),
+    ("steer-gre", Scenario::Steer(Kind::Gre)),
+    ("steer-wireguard", Scenario::Steer(Kind::WireGuard)),
+    ("soak", Scenario::Soak),
 ];
 
 /// Options of the scenarios.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// steer-esp, steer-gre, steer-wireguard; all of them when none is named.
+    /// steer-esp, steer-gre, steer-wireguard, soak; all of them when none is named.
     names: Vec<String>,
+    /// How long `soak` takes.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(5..))]
+    seconds: u64,
+    /// The ringtun binary.
+    #[arg(long, default_value_os_t = crate::default_binary())]
+    ringtun: PathBuf,
 }
 
 /// Runs the scenarios.
@@ -33,8 +52,15 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     registry::reap()?;
     let mut failed = Vec::new();
-    for (name, kind) in chosen(&arguments.names)? {
-        let checks = steer::run(name, kind).with_context(|| name.to_owned())?;
+    for (name, scenario) in chosen(&arguments.names)? {
+        let checks = match scenario {
+            Scenario::Steer(kind) => steer::run(name, kind),
+            Scenario::Soak => {
+                let time = Duration::from_secs(arguments.seconds);
+                soak::run(name, &arguments.ringtun, time)
+            }
+        };
+        let checks = checks.with_context(|| name.to_owned())?;
         if !print(&checks) {
             failed.push(name);
         }
@@ -43,7 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn chosen(names: &[String]) -> Result<Vec<(&'static str, Kind)>> {
+fn chosen(names: &[String]) -> Result<Vec<(&'static str, Scenario)>> {
     if names.is_empty() {
         return Ok(ALL.to_vec());
     }

@@ -57,10 +57,19 @@ steer-esp, steer-gre, steer-wireguard:
   spreads them over two CPUs by SPI, GRE key and Call ID, or receiver index.
   Expected: no packet is lost at a rate at which none is lost without steering,
   each tunnel's packets come in order and on one CPU, and neither CPU has more
-  than 60 in a hundred. Each makes two network namespaces, and takes ten seconds.")]
+  than 60 in a hundred. Each makes two network namespaces, and takes ten seconds.
+
+soak:
+  Two TCP connections and bursts of datagrams through a tunnel over AF_XDP whose
+  rings have 64 entries, so that they overflow all the time.
+  Expected: each byte of TCP arrives, nothing stalls, no frame of a ring is lost,
+  and the memory of both ends stays as it is. `--seconds 1800` for half an hour.")]
 pub struct ScenarioArguments {
-    /// steer-esp, steer-gre, steer-wireguard; all of them when none is named
+    /// steer-esp, steer-gre, steer-wireguard, soak; all of them when none is named
     pub names: Vec<String>,
+    /// How long `soak` takes
+    #[arg(long)]
+    pub seconds: Option<u64>,
 }
 
 #[derive(Debug, Default, clap::Args)]
@@ -108,7 +117,11 @@ pub fn interop(arguments: &InteropArguments) -> Result<String> {
 
 /// Network situations.
 pub fn scenario(arguments: &ScenarioArguments) -> Result<String> {
-    bench("scenario", &arguments.names, packages::DEMO, None)?;
+    let mut rest = arguments.names.clone();
+    if let Some(seconds) = arguments.seconds {
+        rest.extend(["--seconds".to_owned(), seconds.to_string()]);
+    }
+    bench("scenario", &rest, packages::DEMO, None)?;
     let names = if arguments.names.is_empty() {
         "all".to_owned()
     } else {
