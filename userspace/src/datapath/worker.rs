@@ -31,6 +31,11 @@ use crate::xsk::RingSizes;
 /// Frames of one worker: receive batch, send runs and what waits in lanes.
 pub const FRAMES: usize = 64;
 
+/// Batches from one ring before the other sources get their turn: as many packets
+/// as the TUN devices may send meanwhile, or a ring of a few hundred entries
+/// overflows during their turn.
+const BATCHES_PER_ROUND: usize = 8;
+
 const WAKE: Token = Token(usize::MAX);
 /// Tokens of rings begin here: interface index and queue below.
 const RING: usize = 1 << 62;
@@ -192,8 +197,13 @@ impl Worker {
                 }
             }
             let now = clock::boot();
-            for ring in self.rings.own().filter(|ring| ring.is_ready()) {
-                self.inbound.serve_ring(ring, &mut self.ports, now);
+            for ring in self.rings.own() {
+                for _ in 0..BATCHES_PER_ROUND {
+                    if !ring.is_ready() {
+                        break;
+                    }
+                    self.inbound.serve_ring(ring, &mut self.ports, now);
+                }
             }
             self.take_turns(now);
             self.rings.kick(now);
