@@ -33,9 +33,10 @@ use std::sync::atomic::Ordering::Relaxed;
 const STEPS: usize = 48;
 /// Counters that one input may use.
 const COUNTERS: u64 = 1 << 20;
-/// Packets that may be on their way out: those that leave by the socket wait in
-/// its peer's buffer.
+/// Packets that may be on their way out, and their bytes: those that leave by the
+/// socket wait in its peer's buffer, which counts twice as much for each.
 const IN_FLIGHT: usize = 128;
+const BYTES_IN_FLIGHT: usize = 64 * 1024;
 /// The card.
 const IFINDEX: u32 = 3;
 /// Rounds that are enough to bring everything out of rings of any size.
@@ -360,7 +361,9 @@ impl<'a> Case<'a> {
     fn write(&mut self, input: &mut Input<'_>) {
         let read = read_of(input);
         let (packets, nobodys) = expected(&read);
-        let few = self.outgoing.len() + packets.len() <= IN_FLIGHT;
+        let all = || self.outgoing.iter().chain(&packets);
+        let few =
+            all().count() <= IN_FLIGHT && all().map(Vec::len).sum::<usize>() <= BYTES_IN_FLIGHT;
         if few && !read.is_empty() && self.gateway.tun.send(&read).is_ok() {
             self.outgoing.extend(packets);
             self.nobodys += nobodys;
