@@ -44,7 +44,7 @@ groups! {
     Esp = "esp",
     /// ESP in UDP, by SPI.
     NatTEsp = "natt-esp",
-    /// GRE, by key or Call ID.
+    /// GRE, by key or Call ID, or by the flow inside where there is neither.
     Gre = "gre",
     /// WireGuard that is not ours, by receiver index.
     WireGuard = "wireguard",

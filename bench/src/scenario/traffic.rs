@@ -45,7 +45,7 @@ impl Kind {
     pub const fn keys(self) -> &'static str {
         match self {
             Self::Esp => "SPIs",
-            Self::Gre => "GRE keys and Call IDs",
+            Self::Gre => "GRE keys, Call IDs and flows in GRE",
             Self::WireGuard => "receiver indices",
         }
     }
@@ -62,7 +62,14 @@ impl Kind {
                 let header = [random.to_be_bytes(), number.to_be_bytes()].concat();
                 (ESP, [header, carried].concat())
             }
-            Self::Gre if tunnel.is_multiple_of(2) => {
+            Self::Gre if tunnel % 3 == 0 => {
+                // No key: a flow of UDP over IPv4 is inside.
+                let [_, _, high, low] = tunnel.to_be_bytes();
+                let datagram = frames::udp_between(high.into(), low.into(), &carried);
+                let flow = frames::ipv4(&[], UDP, &datagram);
+                (GRE, [vec![0, 0, 8, 0], flow].concat())
+            }
+            Self::Gre if tunnel % 3 == 1 => {
                 // Key and sequence number, around IPv4.
                 let header = [[0x30, 0, 8, 0], tunnel.to_be_bytes(), number.to_be_bytes()];
                 (GRE, [header.concat(), carried].concat())

@@ -2,8 +2,62 @@
 
 use super::network::{Network, Part};
 use super::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Unreadable};
-use crate::cursor::Editor;
-use crate::ip::GRE;
+use crate::cursor::{Cursor, Editor, Truncated};
+use crate::ip::{GRE, IPV4_LEN, IPV6_LEN, TCP, UDP};
+
+/// What tells apart the flows inside of a tunnel that has nothing else for that:
+/// a number made of addresses and protocol and, where each packet has them, ports;
+/// never 0. 0 for what is no IP. The packet begins `before` bytes further on.
+///
+/// It is not checked: a packet that lies about itself stays in one flow as well.
+///
+/// # Errors
+/// [`Truncated`]: its header is not whole.
+#[inline(always)]
+pub(super) fn flow<C: Cursor>(
+    cursor: &mut C,
+    before: usize,
+    ethertype: u16,
+) -> Result<u32, Truncated> {
+    cursor.skip(before)?;
+    let (mut sum, protocol) = match ethertype {
+        ETHERTYPE_IPV4 => {
+            let header: [u8; IPV4_LEN] = cursor.take()?;
+            let options = usize::from(header[0] & 0x0f) * 4;
+            cursor.skip(options.saturating_sub(IPV4_LEN))?;
+            let is_fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0;
+            let sum = mix(mix(0, word(&header, 12)), word(&header, 16));
+            // The later fragments of a datagram have no ports.
+            (sum, if is_fragment { 0 } else { header[9] })
+        }
+        ETHERTYPE_IPV6 => {
+            let header: [u8; IPV6_LEN] = cursor.take()?;
+            let mut sum = 0;
+            for at in 0..8 {
+                sum = mix(sum, word(&header, 8 + 4 * at));
+            }
+            (sum, header[6])
+        }
+        _ => return Ok(0),
+    };
+    if matches!(protocol, TCP | UDP) {
+        let ports: [u8; 4] = cursor.take().unwrap_or_default();
+        sum = mix(sum, u32::from_be_bytes(ports));
+    }
+    Ok((sum >> u32::BITS) as u32 | 1)
+}
+
+#[inline(always)]
+fn word(header: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+}
+
+/// Each bit of both changes about half of the upper half.
+#[inline(always)]
+const fn mix(sum: u64, word: u32) -> u64 {
+    let sum = (sum ^ word as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    sum ^ sum >> u32::BITS
+}
 
 impl Network {
     /// Goes from a whole packet with GRE of version 0 (RFC 2784, RFC 2890) to the

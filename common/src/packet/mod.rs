@@ -72,8 +72,8 @@ pub struct Packet {
     /// Bytes of UDP's payload, else 0.
     pub payload_len: u16,
     /// What tells apart the flows of this class between two hosts: the SPI of ESP,
-    /// the GRE key or Call ID, the receiver index of WireGuard, the peer id of
-    /// OpenVPN; 0 where there is none.
+    /// the GRE key or Call ID or flow inside, the receiver index of WireGuard, the
+    /// peer id of OpenVPN; 0 where there is none.
     pub key: u32,
 }
 

@@ -1,6 +1,6 @@
 //! What IP carries.
 
-use super::{Packet, Part, Unreadable, datagram};
+use super::{Packet, Part, Unreadable, datagram, inner};
 use crate::class::Class;
 use crate::cursor::Cursor;
 use crate::ip::{AH, ESP, GRE, ICMP, ICMPV6, TCP, TCP_LEN, TCP_SYN, UDP, UDP_LEN};
@@ -93,22 +93,31 @@ fn esp<C: Cursor>(cursor: &mut C, room: usize, packet: &mut Packet) -> Result<Cl
 /// |C|R|K|S|s|recur|A| flags | ver |         protocol              |
 /// |  checksum, if C or R (v0)     |  offset                       |
 /// |  key, if K: v0 a number; v1 payload length and Call ID        |
+/// |  sequence number, if S                                        |
 /// ```
+///
+/// Where version 0 has no key, the flow inside takes its place.
 #[inline(always)]
 fn gre<C: Cursor>(cursor: &mut C, room: usize, packet: &mut Packet) -> Result<Class, Unreadable> {
     const CHECKSUM: u8 = 0x80;
     const ROUTING: u8 = 0x40;
     const KEY: u8 = 0x20;
+    const SEQUENCE: u8 = 0x10;
     if room < 4 {
         return Err(Unreadable::Malformed);
     }
-    let [flags, version, ..]: [u8; 4] = cursor.take()?;
+    let [flags, version, kind @ ..]: [u8; 4] = cursor.take()?;
     let class = match version & 0x07 {
         0 => Class::GreV0,
         1 => Class::GreV1,
         _ => return Ok(Class::GreOther),
     };
     if flags & KEY == 0 {
+        let is_plain = class == Class::GreV0 && packet.network.part == Part::Whole;
+        if is_plain && flags & ROUTING == 0 {
+            let before = optional(flags, CHECKSUM) + optional(flags, SEQUENCE);
+            packet.key = inner::flow(cursor, before, u16::from_be_bytes(kind)).unwrap_or(0);
+        }
         return Ok(class);
     }
     let before = if class == Class::GreV0 && flags & (CHECKSUM | ROUTING) != 0 {
@@ -130,4 +139,10 @@ fn gre<C: Cursor>(cursor: &mut C, room: usize, packet: &mut Packet) -> Result<Cl
         key
     };
     Ok(class)
+}
+
+/// Bytes of a field of GRE's header that is there if `flag` is.
+#[inline(always)]
+const fn optional(flags: u8, flag: u8) -> usize {
+    if flags & flag == 0 { 0 } else { 4 }
 }

@@ -54,7 +54,8 @@ pub struct InteropArguments {
 #[command(after_help = "\
 steer-esp, steer-gre, steer-wireguard:
   1,024 tunnels of others arrive by one queue of a device whose XDP program
-  spreads them over two CPUs by SPI, GRE key and Call ID, or receiver index.
+  spreads them over two CPUs by SPI, GRE key, Call ID and flow inside, or receiver
+  index.
   Expected: no packet is lost at a rate at which none is lost without steering,
   each tunnel's packets come in order and on one CPU, and neither CPU has more
   than 60 in a hundred. Each makes two network namespaces, and takes ten seconds.
