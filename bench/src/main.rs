@@ -5,7 +5,8 @@
 //! * [`ring`]: AF_XDP receive, transmit and forward, alone.
 //! * [`scenario`]: named situations, each with what is expected and what was seen.
 //! * [`tunnel`]: whole tunnels between two namespaces.
-//! * [`wireguard`]: a gateway and clients in memory, for [`pipeline`].
+//! * [`wireguard`]: a gateway and clients in memory, for [`pipeline`] and [`scale`].
+//! * [`scale`]: memory, lookups and handshakes with many peers.
 //! * [`pass`]: short stretches of work, two sides taking turns.
 //! * [`report`]: rows, medians, the JSON file and the table with ratios.
 
@@ -23,6 +24,7 @@ mod pass;
 mod pipeline;
 mod report;
 mod ring;
+mod scale;
 mod scenario;
 mod tunnel;
 mod wireguard;
@@ -43,6 +45,8 @@ enum Suite {
     Ebpf(ebpf::Arguments),
     /// The data path in memory: packets per second sealed and opened, beside the AEAD alone.
     Pipeline(pipeline::Arguments),
+    /// Many peers: memory, AllowedIPs lookups, handshakes beside their Diffie-Hellman alone.
+    Scale(scale::Arguments),
     /// AF_XDP alone: packets per second received, transmitted, forwarded.
     Ring(ring::Arguments),
     /// Named network situations: what is expected, and what was seen.
@@ -93,6 +97,7 @@ fn main() -> ExitCode {
         Suite::Tunnel(arguments) => tunnel::run(&arguments),
         Suite::Ebpf(arguments) => ebpf::run(&arguments),
         Suite::Pipeline(arguments) => pipeline::run(&arguments),
+        Suite::Scale(arguments) => scale::run(&arguments),
         Suite::Ring(arguments) => ring::run(&arguments),
         Suite::Scenario(arguments) => scenario::run(&arguments),
         Suite::Interop(arguments) => interop(&arguments),
