@@ -1,9 +1,13 @@
 //! Side-by-side benches: every implementation in one invocation, alternating run by run.
 //!
 //! * [`ebpf`]: the XDP program, packet by packet.
+//! * [`pipeline`]: sealing and opening in memory, beside the AEAD alone.
 //! * [`ring`]: AF_XDP receive, transmit and forward, alone.
 //! * [`scenario`]: named situations, each with what is expected and what was seen.
 //! * [`tunnel`]: whole tunnels between two namespaces.
+//! * [`wireguard`]: a gateway and clients in memory, for [`pipeline`] and [`scale`].
+//! * [`scale`]: memory, lookups and handshakes with many peers.
+//! * [`pass`]: short stretches of work, two sides taking turns.
 //! * [`report`]: rows, medians, the JSON file and the table with ratios.
 
 use std::path::PathBuf;
@@ -16,10 +20,14 @@ use ringtun_lab::peers::{self, Implementation};
 use ringtun_lab::{interop, kernels};
 
 mod ebpf;
+mod pass;
+mod pipeline;
 mod report;
 mod ring;
+mod scale;
 mod scenario;
 mod tunnel;
+mod wireguard;
 
 /// Benches of ringtun against other implementations, and interoperability with them.
 #[derive(Debug, Parser)]
@@ -35,6 +43,10 @@ enum Suite {
     Tunnel(tunnel::Arguments),
     /// The XDP program: nanoseconds per packet of each class.
     Ebpf(ebpf::Arguments),
+    /// The data path in memory: packets per second sealed and opened, beside the AEAD alone.
+    Pipeline(pipeline::Arguments),
+    /// Many peers: memory, AllowedIPs lookups, handshakes beside their Diffie-Hellman alone.
+    Scale(scale::Arguments),
     /// AF_XDP alone: packets per second received, transmitted, forwarded.
     Ring(ring::Arguments),
     /// Named network situations: what is expected, and what was seen.
@@ -84,6 +96,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Suite::Tunnel(arguments) => tunnel::run(&arguments),
         Suite::Ebpf(arguments) => ebpf::run(&arguments),
+        Suite::Pipeline(arguments) => pipeline::run(&arguments),
+        Suite::Scale(arguments) => scale::run(&arguments),
         Suite::Ring(arguments) => ring::run(&arguments),
         Suite::Scenario(arguments) => scenario::run(&arguments),
         Suite::Interop(arguments) => interop(&arguments),

@@ -171,6 +171,34 @@ pub fn ticks_per_second() -> u64 {
     u64::try_from(ticks).unwrap_or(100)
 }
 
+/// Keeps the calling thread on this processor.
+pub fn pin(processor: usize) -> io::Result<()> {
+    // SAFETY: all zeros is the empty set; the macro checks the number against its length.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(processor, &mut set);
+        set
+    };
+    // SAFETY: the pointer is to a whole set that outlives the call; 0 is the calling thread.
+    check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) }).map(drop)
+}
+
+/// How often the calling thread had to leave a processor that it wanted to keep.
+pub fn involuntary_switches() -> io::Result<u64> {
+    // SAFETY: all zeros is a value of this structure of numbers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a whole structure that outlives the call.
+    check(unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) })?;
+    Ok(usage.ru_nivcsw.unsigned_abs())
+}
+
+/// Bytes that the C library's allocator has given out and not got back, its own headers included.
+pub fn allocated() -> usize {
+    // SAFETY: takes no pointer.
+    let info = unsafe { libc::mallinfo2() };
+    info.uordblks + info.hblkhd
+}
+
 /// An inotify descriptor that watches `directory` for files that appear, grow, move or
 /// vanish.
 pub fn watch_directory(directory: &Path) -> io::Result<File> {

@@ -55,6 +55,29 @@ pub fn thread() -> Result<f64> {
     Ok(nanoseconds as f64 / 1e9)
 }
 
+/// Keeps the calling thread on processor number `at`, counted over as often as it takes.
+///
+/// # Errors
+/// That processor is offline, or not for this process.
+pub fn pin(at: usize) -> Result<()> {
+    let processors = std::thread::available_parallelism()?.get();
+    sys::pin(at % processors).context("sched_setaffinity")
+}
+
+/// How often the calling thread had to leave a processor that it wanted to keep.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn preemptions() -> Result<u64> {
+    sys::involuntary_switches().context("getrusage")
+}
+
+/// Bytes on the heap of this process that are in use, with what the allocator adds to each piece.
+#[must_use]
+pub fn heap() -> usize {
+    sys::allocated()
+}
+
 /// Processor time the whole machine has spent busy since boot, seconds over all processors.
 ///
 /// # Errors
@@ -73,4 +96,45 @@ pub fn machine() -> Result<f64> {
         .filter_map(|at| ticks.get(*at))
         .sum();
     Ok(busy as f64 / sys::ticks_per_second() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heap_grows_by_what_is_kept_and_shrinks_by_what_is_not() {
+        // A piece that the allocator maps on its own, and pieces that it cuts from its heap. Tests
+        // on other threads use the heap too, by far less.
+        for (pieces, bytes) in [(1, 64 << 20), (1 << 16, 1 << 10)] {
+            let before = heap();
+            let kept: Vec<_> = (0..pieces).map(|_| vec![1_u8; bytes]).collect();
+            let grown = heap().saturating_sub(before);
+            let expected = pieces * bytes;
+            assert!((expected..expected * 5 / 4).contains(&grown), "{grown}");
+            drop(kept);
+            let left = heap().saturating_sub(before);
+            assert!(left < expected / 4, "{left}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_gives_its_processor_away_is_counted() {
+        let before = preemptions().unwrap();
+        // Where another thread wants the same processor, one of these is a switch.
+        let others: Vec<_> = (0..2 * std::thread::available_parallelism().unwrap().get())
+            .map(|_| {
+                std::thread::spawn(|| {
+                    let begin = std::time::Instant::now();
+                    while begin.elapsed() < std::time::Duration::from_millis(200) {
+                        std::hint::spin_loop();
+                    }
+                })
+            })
+            .collect();
+        while others.iter().any(|other| !other.is_finished()) {
+            std::thread::yield_now();
+        }
+        assert!(preemptions().unwrap() > before);
+    }
 }

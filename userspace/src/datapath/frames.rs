@@ -4,10 +4,12 @@
 //! one who can touch its bytes; dropping it gives the buffer back, from any
 //! thread. So no frame is in two places, none is lost, and when all work is
 //! done [`FramePool::outstanding`] is zero.
+//!
+//! The frame that came back last is taken first: its bytes are in the cache
+//! still, where those of the whole pool have no room. The lock is held for the
+//! length of one pop or push, once per run or datagram.
 
-use std::sync::Arc;
-
-use crossbeam_queue::ArrayQueue;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of a frame: the longest datagram (65,507 B) or TUN read (virtio
 /// header plus 65,535 B) and room for the tags of a segmented super-packet.
@@ -30,7 +32,8 @@ pub struct Packet {
 /// A fixed set of equally long buffers.
 #[derive(Debug)]
 pub struct FramePool {
-    free: ArrayQueue<Body>,
+    /// A stack that has room for all of them from the start.
+    free: Mutex<Vec<Body>>,
     total: usize,
 }
 
@@ -47,23 +50,20 @@ impl FramePool {
     /// written cost no memory.
     #[must_use]
     pub fn new(total: usize) -> Arc<Self> {
-        let free = ArrayQueue::new(total.max(1));
-        for _ in 0..total {
-            let body = Body {
-                bytes: vec![0; FRAME_LEN].into_boxed_slice(),
-                packets: Vec::with_capacity(SEGMENTS_MAX),
-            };
-            if free.push(body).is_err() {
-                unreachable!("the queue was sized for every frame");
-            }
-        }
-        Arc::new(Self { free, total })
+        let bodies = (0..total).map(|_| Body {
+            bytes: vec![0; FRAME_LEN].into_boxed_slice(),
+            packets: Vec::with_capacity(SEGMENTS_MAX),
+        });
+        Arc::new(Self {
+            free: Mutex::new(bodies.collect()),
+            total,
+        })
     }
 
     /// Takes a free frame, or `None` when all are in use.
     #[must_use]
     pub fn take(self: &Arc<Self>) -> Option<Frame> {
-        self.free.pop().map(|body| Frame {
+        self.free().pop().map(|body| Frame {
             body: Some(body),
             home: Arc::clone(self),
         })
@@ -78,7 +78,11 @@ impl FramePool {
     /// Frames that somebody holds at this moment.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        self.total - self.free.len()
+        self.total - self.free().len()
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<Body>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -134,8 +138,12 @@ impl Drop for Frame {
             return;
         };
         body.packets.clear();
-        let returned = self.home.free.push(body);
-        debug_assert!(returned.is_ok(), "a pool got a frame it never gave");
+        let mut free = self.home.free();
+        debug_assert!(
+            free.len() < self.home.total,
+            "a pool got a frame it never gave"
+        );
+        free.push(body);
     }
 }
 
@@ -152,6 +160,17 @@ mod tests {
             .join()
             .expect("thread");
         assert_eq!(pool.outstanding(), 0);
+    }
+
+    #[test]
+    fn the_frame_that_came_back_last_is_taken_first() {
+        let pool = FramePool::new(3);
+        let mut frames: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
+        let last = frames.remove(1);
+        let bytes = last.bytes().as_ptr();
+        drop(frames);
+        drop(last);
+        assert_eq!(pool.take().expect("free").bytes().as_ptr(), bytes);
     }
 
     #[test]

@@ -13,6 +13,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Batches of one peer that are under way when one worker serves it: what one receive call brings.
+/// Room for more is made when there are more, and stays.
+const USUAL: usize = 8;
+
 /// Batches of one peer that may be under way at once.
 pub const DEPTH: usize = 256;
 
@@ -51,7 +55,7 @@ impl<T> Default for Lane<T> {
         Self {
             state: Arc::new(Mutex::new(State {
                 head: 0,
-                slots: VecDeque::with_capacity(16),
+                slots: VecDeque::with_capacity(USUAL),
                 delivering: false,
             })),
         }

@@ -25,9 +25,22 @@ Options of `ring`, after its name:
   --json FILE      write all rows to this file
   --runs N         runs of each case; the median counts
   --seconds N      seconds of one run
-  --case LIST      transmit, receive, forward; with -64 or -1420, one size only")]
+  --case LIST      transmit, receive, forward; with -64 or -1420, one size only
+
+Options of `pipeline`, after its name:
+  --json FILE      write all rows to this file
+  --runs N         runs of each case; the median counts
+  --passes N       passes of one run, each a fraction of a millisecond; the median counts
+  --case LIST      seal, open; with -64, -512, -1420 or -8900 behind it, one size only;
+                   with -1t, -2t, -2t-1peer or -2t-2peer behind that, one or two threads
+
+Options of `scale`, after its name:
+  --json FILE      write all rows to this file
+  --runs N         runs of each number of peers; the median counts
+  --passes N       passes of one run, each of 16 handshakes; the median counts
+  --peers LIST     numbers of peers, each with ten prefixes")]
 pub struct Arguments {
-    /// The suite: tunnel, ebpf, ring
+    /// The suite: tunnel, ebpf, ring, pipeline, scale
     #[arg(default_value = "tunnel")]
     pub suite: String,
     /// Options of the suite
