@@ -69,6 +69,7 @@ const DEPENDENCIES: &[&str] = &[
 const DEPENDENCIES_DATAPATH: &[&str] = &[
     "aya",
     "crossbeam-queue",
+    "crossbeam-utils",
     "futures-util",
     "libc",
     "mio",
