@@ -12,6 +12,7 @@
 //! * [`wireguard`]: what a WireGuard message looks like from outside.
 //! * [`class`]: what a packet is.
 //! * [`verdict`]: what becomes of it, and why.
+//! * [`notice`]: packets that an operator is told of.
 //! * [`tables`]: the maps that decide on it.
 //! * `fixtures` (tests only): frames with their expected verdicts.
 #![cfg_attr(not(any(test, feature = "fixtures")), no_std)]
@@ -24,6 +25,7 @@ pub mod fixtures;
 pub mod ip;
 pub mod lan;
 pub mod mss;
+pub mod notice;
 pub mod packet;
 pub mod ring;
 pub mod steer;

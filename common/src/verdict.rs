@@ -93,6 +93,17 @@ impl Verdict {
     pub const fn index(self) -> u32 {
         self as u32
     }
+
+    /// Whether an operator should know of such packets on the WAN side, which are
+    /// rare there: see [`notice`](crate::notice).
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_noticed(self) -> bool {
+        matches!(
+            self,
+            Self::NoSocket | Self::Oversize | Self::Truncated | Self::Malformed | Self::TooDeep
+        )
+    }
 }
 
 impl From<Unreadable> for Verdict {

@@ -9,6 +9,7 @@
 //! * [`lan`]: those of the LAN side.
 //! * [`steer`]: those of tunnels that are spread over CPUs.
 //! * [`counters`]: packets and bytes by verdict and by class.
+//! * [`notice`]: lines in the agent's log about what must be rare.
 //! * [`ring`]: a program of its own that takes every frame.
 #![feature(asm_experimental_arch)]
 #![no_std]
@@ -17,6 +18,7 @@
 mod counters;
 mod cursor;
 mod lan;
+mod notice;
 mod ring;
 mod steer;
 mod tables;
@@ -41,6 +43,7 @@ pub fn ringtun_wan(ctx: XdpContext) -> u32 {
     let parsed = packet::parse(&mut cursor);
     let (class, verdict) = verdict::judge(&parsed, len, &mut FrameTables::new(&ctx));
     counters::count(class, verdict, len);
+    notice::hand_over(&ctx, verdict);
     action(verdict)
 }
 
@@ -73,6 +76,22 @@ pub fn ringtun_lan_clamp(ctx: XdpContext) -> u32 {
     let (class, verdict) = lan::clamp(&mut cursor);
     counters::count(class, verdict, len);
     action(verdict)
+}
+
+/// Frames that an operator may have to know of: `ringtun_wan`, which has judged and
+/// counted them, hands them over.
+#[xdp(frags)]
+pub fn ringtun_notice(ctx: XdpContext) -> u32 {
+    // Nothing comes back of those that get a line.
+    let _ = notice::look(&ctx, &mut FrameCursor::new(&ctx));
+    XDP_PASS
+}
+
+/// Those of them that get a line.
+#[xdp(frags)]
+pub fn ringtun_log(ctx: XdpContext) -> u32 {
+    let _ = notice::log(&ctx);
+    XDP_PASS
 }
 
 #[inline(always)]

@@ -85,13 +85,27 @@ pub struct Packet {
 // of a result that goes through memory.
 #[inline(always)]
 pub fn parse<C: Cursor>(cursor: &mut C) -> Result<Packet, Unreadable> {
-    let header: [u8; 14] = cursor.take()?;
+    walk(cursor, |packet, why| match why {
+        None => Ok(packet),
+        Some(why) => Err(why),
+    })
+}
+
+/// As [`parse`]; of a frame that cannot be read to its end, the packet holds what
+/// was read before.
+#[inline(always)]
+pub fn parse_partly<C: Cursor>(cursor: &mut C) -> (Packet, Option<Unreadable>) {
+    walk(cursor, |packet, why| (packet, why))
+}
+
+/// Calls `end` at each end of the walk: with one place for all, a frame that is no
+/// IP costs the XDP programs two thirds more (ARP 20 ns in place of 12).
+#[inline(always)]
+fn walk<C: Cursor, R>(cursor: &mut C, end: impl Fn(Packet, Option<Unreadable>) -> R) -> R {
     let mut packet = Packet {
         class: Class::EthernetOther,
         ip: false,
-        destination_mac: [
-            header[0], header[1], header[2], header[3], header[4], header[5],
-        ],
+        destination_mac: [0; 6],
         network: Network::default(),
         source_port: 0,
         destination_port: 0,
@@ -99,23 +113,38 @@ pub fn parse<C: Cursor>(cursor: &mut C) -> Result<Packet, Unreadable> {
         payload_len: 0,
         key: 0,
     };
-    let ethertype = untagged(cursor, u16::from_be_bytes([header[12], header[13]]))?;
+    let header: [u8; 14] = match cursor.take() {
+        Ok(header) => header,
+        Err(why) => return end(packet, Some(why.into())),
+    };
+    packet.destination_mac = [
+        header[0], header[1], header[2], header[3], header[4], header[5],
+    ];
+    let ethertype = match untagged(cursor, u16::from_be_bytes([header[12], header[13]])) {
+        Ok(ethertype) => ethertype,
+        Err(why) => return end(packet, Some(why)),
+    };
     let v4 = match ethertype {
         ETHERTYPE_IPV4 => true,
         ETHERTYPE_IPV6 => false,
         ETHERTYPE_ARP => {
             packet.class = Class::Arp;
-            return Ok(packet);
+            return end(packet, None);
         }
-        _ => return Ok(packet),
+        _ => return end(packet, None),
     };
-    packet.network.read(cursor, v4)?;
+    if let Err(why) = packet.network.read(cursor, v4) {
+        return end(packet, Some(why));
+    }
     packet.ip = true;
     packet.class = Class::LaterFragment;
     if packet.network.part != Part::Later {
-        packet.class = transport::classify(cursor, &mut packet)?;
+        packet.class = match transport::classify(cursor, &mut packet) {
+            Ok(class) => class,
+            Err(why) => return end(packet, Some(why)),
+        };
     }
-    Ok(packet)
+    end(packet, None)
 }
 
 /// Walks the VLAN tags, of which `ethertype` may be the first, to the type of what follows.

@@ -101,15 +101,14 @@ impl Network {
         let header: [u8; IPV4_LEN] = cursor.take()?;
         let header_len = usize::from(header[0] & 0x0f) * 4;
         let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
-        if header[0] >> 4 != 4
-            || header_len < IPV4_LEN
-            || total_len < header_len
-            || total_len > room
-        {
+        if header[0] >> 4 != 4 {
             return Err(Unreadable::Malformed);
         }
         self.source = mapped([header[12], header[13], header[14], header[15]]);
         self.destination = mapped([header[16], header[17], header[18], header[19]]);
+        if header_len < IPV4_LEN || total_len < header_len || total_len > room {
+            return Err(Unreadable::Malformed);
+        }
         let fragment = u16::from_be_bytes([header[6], header[7]]);
         self.part = part(fragment & 0x1fff, fragment & 0x2000 != 0);
         cursor.skip(header_len - IPV4_LEN)?;
@@ -121,11 +120,14 @@ impl Network {
         let header: [u8; IPV6_LEN] = cursor.take()?;
         let mut rest = usize::from(u16::from_be_bytes([header[4], header[5]]));
         let room = cursor.frame_len().saturating_sub(cursor.offset());
-        if header[0] >> 4 != 6 || rest > room {
+        if header[0] >> 4 != 6 {
             return Err(Unreadable::Malformed);
         }
         self.source.copy_from_slice(&header[8..24]);
         self.destination.copy_from_slice(&header[24..40]);
+        if rest > room {
+            return Err(Unreadable::Malformed);
+        }
         self.part = Part::Whole;
         let mut next = header[6];
         for depth in 0..=MAX_EXTENSION_HEADERS {

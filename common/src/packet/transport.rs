@@ -39,13 +39,13 @@ fn udp<C: Cursor>(cursor: &mut C, room: usize, packet: &mut Packet) -> Result<Cl
         return Err(Unreadable::Malformed);
     }
     let header: [u8; UDP_LEN] = cursor.take()?;
+    packet.source_port = u16::from_be_bytes([header[0], header[1]]);
+    packet.destination_port = u16::from_be_bytes([header[2], header[3]]);
     let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
     // A first fragment holds less than the datagram's length.
     if len < UDP_LEN || (len > room && packet.network.part == Part::Whole) {
         return Err(Unreadable::Malformed);
     }
-    packet.source_port = u16::from_be_bytes([header[0], header[1]]);
-    packet.destination_port = u16::from_be_bytes([header[2], header[3]]);
     let payload_len = len - UDP_LEN;
     // Not more than 65,527.
     packet.payload_len = payload_len as u16;

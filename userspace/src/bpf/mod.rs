@@ -4,6 +4,7 @@
 //! * [`lan`]: the program for LAN interfaces, its counters and its tables.
 //! * [`steer`]: tunnels of others, spread over CPUs.
 //! * [`counts`]: what they counted.
+//! * [`notices`]: what they say in words.
 //! * [`ring`]: the program that takes every frame into AF_XDP sockets.
 //! * [`link`]: what keeps a program on an interface.
 //! * [`testrun`]: programs run without any interface.
@@ -13,6 +14,7 @@
 pub mod counts;
 pub mod lan;
 pub mod link;
+pub mod notices;
 mod object;
 mod pod;
 pub mod ring;
@@ -23,6 +25,7 @@ pub mod wan;
 pub use counts::Counts;
 pub use lan::LanProgram;
 pub use link::{Link, Mode};
+pub use notices::{FollowedNotices, Notices};
 pub use ring::RingProgram;
 pub use testrun::PassProgram;
 pub use wan::WanProgram;
@@ -66,6 +69,9 @@ pub enum BpfError {
     /// A map could not be read.
     #[error("cannot read a BPF map: {0}")]
     Map(#[from] aya::maps::MapError),
+    /// The programs' lines cannot be read.
+    #[error("cannot read what the XDP programs log: {0}")]
+    Log(#[from] aya_log::Error),
     /// What the machine has of CPUs could not be read.
     #[error("cannot tell how many CPUs there are: {0}")]
     Cpus(io::Error),

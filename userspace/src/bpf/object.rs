@@ -8,6 +8,7 @@ use super::{BpfError, Link, Mode, embedded, steer};
 use aya::maps::{Map, MapError, PerCpuArray};
 use aya::programs::{ProgramFd, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
 use ringtun_common::class::Class;
 use ringtun_common::steer::{CPUS_MAP, STEERED_MAP};
 use ringtun_common::tables::{CLASSES_MAP, Counter, VERDICTS_MAP};
@@ -60,6 +61,11 @@ impl Object {
     ) -> Result<M, BpfError> {
         let map = self.ebpf.take_map(name).ok_or(BpfError::Missing(name))?;
         Ok(map.try_into()?)
+    }
+
+    /// Takes the ring buffer out that the programs log into; `to` gets their lines.
+    pub(super) fn logger<T: log::Log>(&mut self, to: T) -> Result<EbpfLogger<T>, BpfError> {
+        Ok(EbpfLogger::init_with_logger(&mut self.ebpf, to)?)
     }
 
     /// Puts the program on an interface of this thread's network namespace.

@@ -3,7 +3,7 @@
 use super::object::{Object, absent_is_fine};
 use super::pod::Row;
 use super::testrun::TestRunOutcome;
-use super::{BpfError, Counts, Link, Mode, steer};
+use super::{BpfError, Counts, Link, Mode, Notices, notices, steer};
 use aya::maps::{Array, HashMap, MapData, XskMap};
 use ringtun_common::class::Class;
 use ringtun_common::steer::Group;
@@ -15,6 +15,7 @@ use ringtun_common::verdict::Verdict;
 use std::collections::HashSet;
 use std::fmt;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::time::Duration;
 
 /// The loaded program. As long as its tables are empty it counts and passes
 /// every packet.
@@ -27,6 +28,8 @@ pub struct WanProgram {
     listening: HashSet<LocalEndpoint>,
     sockets: XskMap<MapData>,
     steering: steer::Maps,
+    writer: Option<notices::Writer>,
+    notices: Option<Notices>,
 }
 
 impl fmt::Debug for WanProgram {
@@ -54,6 +57,18 @@ impl WanProgram {
     }
 
     fn new(mut object: Object) -> Result<Self, BpfError> {
+        let (writer, notices) = match Self::noticing(&mut object) {
+            Ok((writer, notices)) => (Some(writer), Some(notices)),
+            // It does its work all the same.
+            Err(BpfError::Missing(_) | BpfError::Log(_)) => {
+                tracing::debug!("this BPF object has no programs that log");
+                (None, None)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the XDP programs do not log");
+                (None, None)
+            }
+        };
         Ok(Self {
             interfaces: object.take(INTERFACES_MAP)?,
             endpoints: object.take(ENDPOINTS_MAP)?,
@@ -61,8 +76,34 @@ impl WanProgram {
             listening: HashSet::new(),
             sockets: object.take(SOCKETS_MAP)?,
             steering: steer::Maps::new(&mut object)?,
+            writer,
+            notices,
             object,
         })
+    }
+
+    fn noticing(object: &mut Object) -> Result<(notices::Writer, Notices), BpfError> {
+        Ok((notices::Writer::new(object)?, Notices::new(object)?))
+    }
+
+    /// What the program has logged and will log; `None` if an object has no such
+    /// thing, or it was taken before.
+    #[must_use]
+    pub fn take_notices(&mut self) -> Option<Notices> {
+        self.notices.take()
+    }
+
+    /// On each CPU there is a line about the same verdict every `interval` at most,
+    /// from now on; [`NOTICE_INTERVAL`](ringtun_common::notice::NOTICE_INTERVAL)
+    /// unless this is called.
+    ///
+    /// # Errors
+    /// The kernel's; it is none if the program does not log.
+    pub fn set_notice_interval(&mut self, interval: Duration) -> Result<(), BpfError> {
+        match &mut self.writer {
+            Some(writer) => writer.set_interval(interval),
+            None => Ok(()),
+        }
     }
 
     /// Puts the program on an interface of this thread's network namespace.

@@ -4,6 +4,7 @@
 #![cfg(ringtun_bpf)]
 
 mod lan;
+mod notices;
 mod steer;
 mod support;
 mod wan;

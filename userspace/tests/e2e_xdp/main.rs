@@ -9,6 +9,7 @@ mod changes;
 #[path = "../e2e/mod.rs"]
 mod e2e;
 mod life;
+mod notices;
 mod owners;
 mod sizes;
 mod steer;

@@ -108,6 +108,7 @@ impl Nics {
         // It can fail to be waited for only by a panic, which goes on here.
         let loaded = loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         let mut program = loaded?;
+        self.follow_notices(&mut program);
         let refused = steer::apply(&mut program, &self.options.steer);
         self.state.borrow_mut().not_steered = refused;
         Ok(program)

@@ -51,6 +51,7 @@ impl Nics {
                 }
                 event = events.next() => self.heard(event?).await?,
                 () = self.changed.notified() => {}
+                () = self.notices_told() => {}
                 _ = upkeep.tick() => self.upkeep().await?,
             }
         }

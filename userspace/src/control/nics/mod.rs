@@ -17,6 +17,7 @@
 //! * [`flows`]: which peers use which flow.
 //! * [`lan`]: the other side: interfaces with clients.
 //! * `attaching`, `following`: the work, as routes, links and devices change.
+//! * `notices`: what the program logs.
 //! * `state`: what is known, and what follows.
 //! * [`owner`]: whose a card is, among processes.
 //! * [`steer`]: tunnels of others, spread over CPUs.
@@ -27,6 +28,7 @@ pub mod card;
 pub mod flows;
 mod following;
 pub mod lan;
+mod notices;
 pub mod owner;
 pub mod report;
 mod state;
@@ -44,6 +46,7 @@ use state::{Entry, Member, State};
 
 use super::options::{IoMode, XdpOptions};
 use super::plane::Plane;
+use crate::bpf::FollowedNotices;
 use crate::datapath::path::Path;
 use crate::datapath::port::Tunnel;
 use crate::net::hops::Hops;
@@ -66,6 +69,8 @@ pub struct Nics {
     state: RefCell<State>,
     /// The LAN interfaces.
     lan: RefCell<Lan>,
+    /// What the program logs, once it is loaded.
+    notices: RefCell<Option<FollowedNotices>>,
     /// What is inside the tunnels may have changed since the LAN side was told.
     inside_changed: Cell<bool>,
     /// There may be a card to attach or to let go.
@@ -86,6 +91,7 @@ impl Nics {
             options,
             state: RefCell::default(),
             lan: RefCell::default(),
+            notices: RefCell::default(),
             inside_changed: Cell::new(false),
             changed: Notify::new(),
         })
