@@ -62,7 +62,7 @@ impl Kind {
                 let header = [random.to_be_bytes(), number.to_be_bytes()].concat();
                 (ESP, [header, carried].concat())
             }
-            Self::Gre if tunnel % 3 == 0 => {
+            Self::Gre if tunnel.is_multiple_of(3) => {
                 // No key: a flow of UDP over IPv4 is inside.
                 let [_, _, high, low] = tunnel.to_be_bytes();
                 let datagram = frames::udp_between(high.into(), low.into(), &carried);
