@@ -85,6 +85,12 @@ impl<'a> Gateway<'a> {
         .map(drop)
     }
 
+    /// The MTU inside.
+    pub(super) fn set_mtu(&self, mtu: u32) -> Result<()> {
+        let text = format!("ip link set dev {} mtu {mtu}", self.device);
+        self.shell(&text).map(drop)
+    }
+
     /// What it says of its packets' way.
     pub(super) fn io(&self) -> Result<Value> {
         let text = self.shell(&format!("ringtun io {} --json", self.device))?;
@@ -120,7 +126,12 @@ impl<'a> Gateway<'a> {
 
     /// Echo requests through the tunnel, all of them answered.
     pub(super) fn ping(&self, to: IpAddr, count: u32) -> Result<()> {
-        let text = self.shell(&format!("ping -c {count} -i 0.2 -W 20 {to}"));
+        self.ping_with(to, count, 56)
+    }
+
+    /// As [`Gateway::ping`], with so many bytes in each.
+    pub(super) fn ping_with(&self, to: IpAddr, count: u32, bytes: u32) -> Result<()> {
+        let text = self.shell(&format!("ping -c {count} -s {bytes} -i 0.2 -W 20 {to}"));
         let text = text.with_context(|| self.log())?;
         ensure!(
             text.contains(&format!(" {count} packets received")),

@@ -1,7 +1,7 @@
 //! Two gateways in namespaces of the guest, joined by a veth.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -10,12 +10,21 @@ use super::traffic::{self, Counted};
 use crate::keys::Keys;
 use crate::peers::guest::Guest;
 use crate::tunnel::{PORT, Tunnel};
+use crate::wait;
 
 const NAMESPACES: [&str; 2] = ["a", "b"];
 const LINKS: [&str; 2] = ["va", "vb"];
 const MIB: u64 = 4;
 const SINK: u16 = 5001;
 const ECHOES: u32 = 5;
+/// Outside, for packets that no chunk of a UMEM holds.
+const LONG_MTU: u32 = 9000;
+/// IPv6, UDP and WireGuard around a packet.
+const OVERHEAD: u32 = 80;
+/// Bytes of an echo in such a packet.
+const LONG: u32 = 8000;
+/// How long the line may take, on an emulated CPU.
+const START: Duration = Duration::from_secs(120);
 
 /// Sets it up, and looks.
 pub(super) fn run(guest: &Guest, say: &dyn Fn(&str)) -> Result<()> {
@@ -83,6 +92,8 @@ pub(super) fn run(guest: &Guest, say: &dyn Fn(&str)) -> Result<()> {
     }
     switching(guest, &gateways)?;
     say("veth: taken off and put on again by `ringtun io`, with traffic");
+    let line = logging(guest, &gateways)?;
+    say(&format!("veth: the XDP program logs: {line}"));
     let [killed, ended] = gateways;
     for (gateway, signal) in [(killed, "KILL"), (ended, "TERM")] {
         let at = gateway.at();
@@ -167,4 +178,24 @@ fn switching(guest: &Guest, gateways: &[Gateway<'_>; 2]) -> Result<()> {
     gateways[0].switch("xdp")?;
     gateways[0].until_on_rings()?;
     gateways[0].ping(to, ECHOES).context("by rings again")
+}
+
+/// Packets that are too long for the rings, until the program at their end has told of one; the
+/// line.
+fn logging(guest: &Guest, gateways: &[Gateway<'_>; 2]) -> Result<String> {
+    for (at, gateway) in gateways.iter().enumerate() {
+        let ip = "/usr/sbin/ip";
+        let outside = format!("{ip} link set dev {} mtu {LONG_MTU}", LINKS[at]);
+        guest.run_in(NAMESPACES[at], &outside)?;
+        gateway.set_mtu(LONG_MTU - OVERHEAD)?;
+    }
+    let to = Tunnel::inside(1, false);
+    let line = wait::until("a line of the XDP program", START, || {
+        gateways[0].ping_with(to, 1, LONG)?;
+        let log = gateways[1].log();
+        let mut lines = log.lines();
+        let line = lines.find(|line| line.contains("verdict=\"oversize\""));
+        Ok(line.map(str::to_owned))
+    });
+    line.with_context(|| gateways[1].log())
 }
