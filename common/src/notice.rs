@@ -3,8 +3,11 @@
 //! all others pay one comparison:
 //!
 //! ```text
-//! WAN_PROGRAM ─ verdict is noticed ─▶ NOTICE_PROGRAM ─ is for us, not too often ─▶ LOG_PROGRAM ─▶ the agent
+//! WAN_PROGRAM ─ verdict is noticed, not too often ─▶ NOTICE_PROGRAM ─ is for us ─▶ LOG_PROGRAM ─▶ the agent
 //! ```
+//!
+//! Whoever floods a host with such packets gets one line, and one look each
+//! [`LOOK_EVERY`] that costs more than a comparison of times.
 
 use crate::ip::UDP;
 use crate::packet::Packet;
@@ -31,30 +34,53 @@ pub const NOTICE_INTERVAL_MAP: &str = "NOTICE_INTERVAL";
 
 /// What that is, unless somebody wants it otherwise.
 pub const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a packet is looked at while none gets a line.
+pub const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// The target of the lines in the agent's log.
 pub const TARGET: &str = "ringtun::xdp";
 
-/// How often there was a line about one verdict, on one CPU.
+/// How often there was a line about one verdict, on one CPU. Times are in
+/// nanoseconds; 0 is never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Limit {
-    /// When the last line was, in nanoseconds; 0 if there was none.
+    /// When the last line was.
     last: u64,
-    /// Packets without a line since then.
+    /// When a packet was looked at.
+    looked: u64,
+    /// Packets without a line since the last one, for us or not.
     suppressed: u64,
 }
 
 impl Limit {
-    /// Whether a packet at `now` gets a line: `interval` nanoseconds after the
-    /// last one. Then how many had none since that.
+    /// Whether a packet at `now` is looked at: `interval` nanoseconds after the
+    /// last line. Else it is counted.
     #[inline(always)]
-    pub fn admit(&mut self, now: u64, interval: u64) -> Option<u64> {
-        if self.last != 0 && now.wrapping_sub(self.last) < interval {
-            self.suppressed = self.suppressed.wrapping_add(1);
-            return None;
+    pub fn may_look(&mut self, now: u64, interval: u64) -> bool {
+        // Not more than fits.
+        let every = LOOK_EVERY.as_nanos() as u64;
+        let every = if every < interval { every } else { interval };
+        let told = self.last != 0 && now.wrapping_sub(self.last) < interval;
+        let looked = self.looked != 0 && now.wrapping_sub(self.looked) < every;
+        if told || looked {
+            self.pass_over();
+            return false;
         }
+        self.looked = now;
+        true
+    }
+
+    /// Counts a packet that gets no line.
+    #[inline(always)]
+    pub fn pass_over(&mut self) {
+        self.suppressed = self.suppressed.wrapping_add(1);
+    }
+
+    /// There is a line now, which says how many packets had none since the last.
+    #[inline(always)]
+    pub fn tell(&mut self, now: u64) -> u64 {
         self.last = now;
-        Some(core::mem::take(&mut self.suppressed))
+        core::mem::take(&mut self.suppressed)
     }
 }
 
@@ -89,29 +115,56 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
+    /// What the programs do with a packet at `now` that is for us, or not.
+    fn admit(limit: &mut Limit, now: u64, interval: u64, for_us: bool) -> Option<u64> {
+        if !limit.may_look(now, interval) {
+            return None;
+        }
+        if !for_us {
+            limit.pass_over();
+            return None;
+        }
+        Some(limit.tell(now))
+    }
+
     #[test]
     fn a_flood_gets_one_line_per_interval_with_what_was_left_out() {
         let mut limit = Limit::default();
         let start = 7 * SECOND;
-        assert_eq!(limit.admit(start, SECOND), Some(0));
-        for at in 1..SECOND / 1000 {
-            assert_eq!(limit.admit(start + at * 1000, SECOND), None);
+        let mut at = |now| admit(&mut limit, now, SECOND, true);
+        assert_eq!(at(start), Some(0));
+        for n in 1..SECOND / 1000 {
+            assert_eq!(at(start + n * 1000), None);
         }
         let left_out = SECOND / 1000 - 1;
-        assert_eq!(limit.admit(start + SECOND, SECOND), Some(left_out));
-        assert_eq!(limit.admit(start + 2 * SECOND - 1, SECOND), None);
-        assert_eq!(limit.admit(start + 2 * SECOND, SECOND), Some(1));
-        assert_eq!(limit.admit(start + 9 * SECOND, SECOND), Some(0));
+        assert_eq!(at(start + SECOND), Some(left_out));
+        assert_eq!(at(start + 2 * SECOND - 1), None);
+        assert_eq!(at(start + 2 * SECOND), Some(1));
+        assert_eq!(at(start + 9 * SECOND), Some(0));
+    }
+
+    #[test]
+    fn a_flood_to_others_is_looked_at_now_and_then_and_hides_nobody_for_long() {
+        let mut limit = Limit::default();
+        let mut looks = 0;
+        for n in 1..10_000 {
+            looks += u64::from(limit.may_look(n * 1000, SECOND));
+        }
+        assert_eq!(looks, 10);
+        // The next millisecond, whose first packet is for us.
+        assert!(limit.may_look(11_000_000, SECOND));
+        assert_eq!(limit.tell(11_000_000), 9_999 - looks);
     }
 
     proptest! {
         /// Whatever the times: each packet has a line or is told in a later one.
         #[test]
-        fn no_packet_is_forgotten(steps: Vec<u16>, interval: u16) {
+        fn no_packet_is_forgotten(steps: Vec<(u16, bool)>, interval: u16) {
             let (mut limit, mut now, mut told) = (Limit::default(), 1, 0);
-            for step in &steps {
+            for (step, for_us) in &steps {
                 now += u64::from(*step);
-                told += limit.admit(now, interval.into()).map_or(0, |more| more + 1);
+                let line = admit(&mut limit, now, interval.into(), *for_us);
+                told += line.map_or(0, |more| more + 1);
             }
             prop_assert_eq!(told + limit.suppressed, steps.len() as u64);
         }

@@ -43,7 +43,7 @@ pub fn ringtun_wan(ctx: XdpContext) -> u32 {
     let parsed = packet::parse(&mut cursor);
     let (class, verdict) = verdict::judge(&parsed, len, &mut FrameTables::new(&ctx));
     counters::count(class, verdict, len);
-    notice::hand_over(&ctx, verdict);
+    let _ = notice::hand_over(&ctx, verdict);
     action(verdict)
 }
 

@@ -1,7 +1,7 @@
 //! Lines in the agent's log: the maps by which a frame is handed over to the
 //! programs that see to it, and those programs' work.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
@@ -44,17 +44,35 @@ fn notice() -> Option<&'static mut Notice> {
     Some(unsafe { &mut *notice })
 }
 
-/// Goes on to the programs that see to a line if the verdict is noticed, never to
-/// return if they are there. They pass the frame, as such a verdict does.
+/// How often there are lines about a verdict on this CPU.
 #[inline(always)]
-pub fn hand_over(ctx: &XdpContext, verdict: Verdict) {
+fn limit(verdict: u32) -> Option<&'static mut Limit> {
+    let limit = NOTICE_LIMITS.get_ptr_mut(verdict)?;
+    // SAFETY: as for the notice.
+    Some(unsafe { &mut *limit })
+}
+
+/// As of the last tick: that is exact enough, and costs next to nothing.
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: no argument, no memory.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
+
+/// Goes on to the programs that see to a line if the verdict is noticed and it was
+/// not of late; never to return if they are there. They pass the frame, as such a
+/// verdict does.
+#[inline(always)]
+pub fn hand_over(ctx: &XdpContext, verdict: Verdict) -> Option<()> {
     if !verdict.is_noticed() {
-        return;
+        return None;
     }
-    if let Some(notice) = notice() {
-        notice.verdict = verdict.index();
+    let interval = *NOTICE_INTERVAL.get(0)?;
+    if limit(verdict.index())?.may_look(now(), interval) {
+        notice()?.verdict = verdict.index();
         continue_with(ctx, NOTICE_STEP);
     }
+    None
 }
 
 #[inline(always)]
@@ -68,17 +86,13 @@ fn continue_with(ctx: &XdpContext, step: u32) {
 pub fn look(ctx: &XdpContext, frame: &mut impl Cursor) -> Option<()> {
     let notice = notice()?;
     let verdict = *Verdict::ALL.get(notice.verdict as usize)?;
+    let limit = limit(notice.verdict)?;
     let (packet, _) = packet::parse_partly(frame);
     if !notice::is_worth_a_line(verdict, &packet, &FrameTables::new(ctx)) {
+        limit.pass_over();
         return None;
     }
-    let interval = *NOTICE_INTERVAL.get(0)?;
-    let limit = NOTICE_LIMITS.get_ptr_mut(notice.verdict)?;
-    // SAFETY: as for the notice.
-    let limit = unsafe { &mut *limit };
-    // SAFETY: no argument, no memory.
-    let now = unsafe { bpf_ktime_get_ns() };
-    notice.suppressed = limit.admit(now, interval)?;
+    notice.suppressed = limit.tell(now());
     notice.len = frame.frame_len() as u32;
     notice.source = packet.network.source;
     notice.source_port = packet.source_port;

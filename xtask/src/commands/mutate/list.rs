@@ -546,7 +546,7 @@ pub const XDP: &[Mutation] = &[
     mutation(
         "all verdicts share one limit",
         "ebpf/src/notice.rs",
-        "NOTICE_LIMITS.get_ptr_mut(notice.verdict)",
+        "NOTICE_LIMITS.get_ptr_mut(verdict)",
         "NOTICE_LIMITS.get_ptr_mut(0)",
         "notices::a_flood_is_one_line_and_the_next_one_says_how_much_it_was",
     ),
