@@ -5,9 +5,14 @@ use super::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Unreadable};
 use crate::cursor::{Cursor, Editor, Truncated};
 use crate::ip::{GRE, IPV4_LEN, IPV6_LEN, TCP, UDP};
 
+/// Source and destination port.
+const PORTS_LEN: usize = 4;
+
 /// What tells apart the flows inside of a tunnel that has nothing else for that:
 /// a number made of addresses and protocol and, where each packet has them, ports;
-/// never 0. 0 for what is no IP. The packet begins `before` bytes further on.
+/// never 0. 0 for what is no IP, or has no room for its header. The packet begins
+/// `before` bytes further on, where the tunnel has `room` bytes left: behind those
+/// is padding.
 ///
 /// It is not checked: a packet that lies about itself stays in one flow as well.
 ///
@@ -16,32 +21,35 @@ use crate::ip::{GRE, IPV4_LEN, IPV6_LEN, TCP, UDP};
 #[inline(always)]
 pub(super) fn flow<C: Cursor>(
     cursor: &mut C,
+    room: usize,
     before: usize,
     ethertype: u16,
 ) -> Result<u32, Truncated> {
+    let room = room.saturating_sub(before);
     cursor.skip(before)?;
-    let (mut sum, protocol) = match ethertype {
-        ETHERTYPE_IPV4 => {
+    let (mut sum, protocol, header_len, options) = match ethertype {
+        ETHERTYPE_IPV4 if room >= IPV4_LEN => {
             let header: [u8; IPV4_LEN] = cursor.take()?;
-            let options = usize::from(header[0] & 0x0f) * 4;
-            cursor.skip(options.saturating_sub(IPV4_LEN))?;
+            let options = (usize::from(header[0] & 0x0f) * 4).saturating_sub(IPV4_LEN);
             let is_fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0;
             let sum = mix(mix(0, word(&header, 12)), word(&header, 16));
             // The later fragments of a datagram have no ports.
-            (sum, if is_fragment { 0 } else { header[9] })
+            let protocol = if is_fragment { 0 } else { header[9] };
+            (sum, protocol, IPV4_LEN, options)
         }
-        ETHERTYPE_IPV6 => {
+        ETHERTYPE_IPV6 if room >= IPV6_LEN => {
             let header: [u8; IPV6_LEN] = cursor.take()?;
             let mut sum = 0;
             for at in 0..8 {
                 sum = mix(sum, word(&header, 8 + 4 * at));
             }
-            (sum, header[6])
+            (sum, header[6], IPV6_LEN, 0)
         }
         _ => return Ok(0),
     };
-    if matches!(protocol, TCP | UDP) {
-        let ports: [u8; 4] = cursor.take().unwrap_or_default();
+    if matches!(protocol, TCP | UDP) && room >= header_len + options + PORTS_LEN {
+        cursor.skip(options)?;
+        let ports: [u8; PORTS_LEN] = cursor.take().unwrap_or_default();
         sum = mix(sum, u32::from_be_bytes(ports));
     }
     Ok((sum >> u32::BITS) as u32 | 1)

@@ -199,6 +199,28 @@ mod flows_inside {
     }
 
     #[test]
+    fn padding_behind_the_tunnel_is_not_looked_at() {
+        // As much of the packet as the tunnel has; the rest stands behind it.
+        let cut = |inner: &[u8], len: usize| {
+            let packet = syn::gre(false, 0, 0, &inner[..len]);
+            let frame = frames::ethernet(&[], 0x0800, &packet);
+            let padded = [&frame[..], &inner[len..], &[9; 40]].concat();
+            let keys = [read(&frame), read(&padded)].map(|packet| packet.unwrap().key);
+            assert_eq!(keys[0], keys[1], "{len} of {} bytes", inner.len());
+            keys[0]
+        };
+        let with_options = frames::ipv4(&[1; 40], UDP, &[0x12, 1, 0, 80, 0, 8, 0, 0]);
+        for (inner, header) in [(four(UDP, 1), 20), (with_options, 20), (six(TCP, 1), 40)] {
+            let ports = inner.len() - 8;
+            for len in 1..=inner.len() {
+                let found = cut(&inner, len);
+                assert_eq!(found == 0, len < header, "{len}");
+                assert_eq!(found == key(0, &inner), len >= ports + 4, "{len}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_packet_has_none_and_a_key_is_taken_first() {
         // Cut off, routed, in a fragment, no IP.
         assert_eq!(key(0, &four(UDP, 1)[..19]), 0);

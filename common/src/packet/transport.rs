@@ -116,7 +116,8 @@ fn gre<C: Cursor>(cursor: &mut C, room: usize, packet: &mut Packet) -> Result<Cl
         let is_plain = class == Class::GreV0 && packet.network.part == Part::Whole;
         if is_plain && flags & ROUTING == 0 {
             let before = optional(flags, CHECKSUM) + optional(flags, SEQUENCE);
-            packet.key = inner::flow(cursor, before, u16::from_be_bytes(kind)).unwrap_or(0);
+            packet.key =
+                inner::flow(cursor, room - 4, before, u16::from_be_bytes(kind)).unwrap_or(0);
         }
         return Ok(class);
     }
