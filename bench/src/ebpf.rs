@@ -1,6 +1,5 @@
 //! What the XDP programs cost per packet of each class, against one that passes everything unseen.
 
-use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
@@ -13,7 +12,7 @@ use ringtun_common::fixtures::{self, Fixture, World};
 use ringtun_common::steer::Group;
 use ringtun_common::verdict::Verdict;
 
-use crate::report::{Host, Report, Row, median};
+use crate::report::{Report, Row, median};
 
 /// The kernel says of a test run that its frame came in by this.
 const LOOPBACK: u32 = 1;
@@ -112,11 +111,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         println!("run {}/{}", run + 1, arguments.runs);
     }
     print_table(&cases);
-    if let Some(file) = &arguments.json {
-        report(cases)?.write(file)?;
-        println!("written to {}", file.display());
-    }
-    Ok(())
+    report(cases)?.write(arguments.json.as_deref())
 }
 
 /// The first fixture of each class and verdict.
@@ -218,21 +213,14 @@ fn report(cases: Vec<Case>) -> Result<Report> {
     let mut rows = Vec::new();
     for case in cases {
         for (implementation, runs) in [OURS, EMPTY].into_iter().zip(case.runs) {
-            rows.push(Row {
-                suite: "ebpf",
-                case: case.name.clone(),
-                implementation: implementation.to_owned(),
-                metric: "cost",
-                unit: "ns",
-                value: median(&runs),
+            rows.push(Row::new(
+                "ebpf",
+                &case.name,
+                implementation,
+                ("cost", "ns"),
                 runs,
-            });
+            ));
         }
     }
-    Ok(Report {
-        schema: 1,
-        host: Host::this()?,
-        versions: BTreeMap::from([(OURS.to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
-        rows,
-    })
+    Report::of_ringtun(OURS, rows)
 }

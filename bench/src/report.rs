@@ -85,14 +85,61 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+impl Row {
+    /// What runs gave.
+    #[must_use]
+    pub fn new(
+        suite: &'static str,
+        case: impl Into<String>,
+        implementation: impl Into<String>,
+        (metric, unit): (&'static str, &'static str),
+        runs: Vec<f64>,
+    ) -> Row {
+        Row {
+            suite,
+            case: case.into(),
+            implementation: implementation.into(),
+            metric,
+            unit,
+            value: median(&runs),
+            runs,
+        }
+    }
+}
+
 impl Report {
-    /// Writes the file.
+    /// What this machine gave.
+    ///
+    /// # Errors
+    /// As [`Host::this`].
+    pub fn new(versions: BTreeMap<String, String>, rows: Vec<Row>) -> Result<Report> {
+        Ok(Report {
+            schema: 1,
+            host: Host::this()?,
+            versions,
+            rows,
+        })
+    }
+
+    /// Of ringtun beside what has no version.
+    ///
+    /// # Errors
+    /// As [`Host::this`].
+    pub fn of_ringtun(name: &str, rows: Vec<Row>) -> Result<Report> {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Report::new(BTreeMap::from([(name.to_owned(), version)]), rows)
+    }
+
+    /// Writes the file, if there is to be one, and says so.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&self, file: &Path) -> Result<()> {
+    pub fn write(&self, file: Option<&Path>) -> Result<()> {
+        let Some(file) = file else { return Ok(()) };
         let text = serde_json::to_string_pretty(self)?;
-        fs::write(file, text + "\n").with_context(|| format!("{}", file.display()))
+        fs::write(file, text + "\n").with_context(|| format!("{}", file.display()))?;
+        println!("written to {}", file.display());
+        Ok(())
     }
 
     /// A table per case: each implementation's metrics, and its goodput relative to `reference`.

@@ -13,7 +13,7 @@ use ringtun_lab::tunnel::{MTU, Options};
 use ringtun_lab::{Pair, Tunnel, ping, registry, tools, usage};
 use serde_json::Value;
 
-use crate::report::{Host, Report, Row, median};
+use crate::report::{Report, Row};
 
 const IPERF_PORT: u16 = 5201;
 
@@ -113,32 +113,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 continue;
             }
             let runs: Vec<f64> = samples.iter().map(|sample| sample[metric]).collect();
-            rows.push(Row {
-                suite: "tunnel",
-                case: arguments.cases[*case].clone(),
-                implementation: subjects[*at].name.clone(),
-                metric: name,
-                unit,
-                value: median(&runs),
-                runs,
-            });
+            let (case, implementation) = (&arguments.cases[*case], &subjects[*at].name);
+            rows.push(Row::new("tunnel", case, implementation, (name, unit), runs));
         }
     }
-    let report = Report {
-        schema: 1,
-        host: Host::this()?,
-        versions: subjects
-            .iter()
-            .map(|subject| (subject.name.clone(), subject.version.clone()))
-            .collect(),
-        rows,
-    };
+    let versions = subjects
+        .iter()
+        .map(|subject| (subject.name.clone(), subject.version.clone()))
+        .collect();
+    let report = Report::new(versions, rows)?;
     println!("\n{}", report.table("wireguard-go"));
-    if let Some(file) = &arguments.json {
-        report.write(file)?;
-        println!("written to {}", file.display());
-    }
-    Ok(())
+    report.write(arguments.json.as_deref())
 }
 
 /// The implementation behind a name of DESIGN.md section 10, and the arguments it needs.

@@ -1,120 +1,95 @@
 //! What a packet is, whoever it is for.
 
-macro_rules! classes {
-    ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
-        /// What a packet is.
-        ///
-        /// Each value indexes a per-CPU counter and is a Prometheus label. What
-        /// becomes of the packet is a [`Verdict`](crate::verdict::Verdict).
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(u8)]
-        pub enum Class { $($(#[$doc])* $name,)* }
+use crate::labelled::labelled;
 
-        impl Class {
-            /// Every class, in the order of their counters.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The label in metrics, `show` and logs.
-            #[must_use]
-            pub const fn label(self) -> &'static str {
-                match self { $(Self::$name => $label,)* }
-            }
-        }
-    };
-}
-
-classes! {
-    /// WireGuard handshake initiation.
-    WireGuardInitiation = "wireguard-initiation",
-    /// WireGuard handshake response.
-    WireGuardResponse = "wireguard-response",
-    /// WireGuard cookie reply.
-    WireGuardCookieReply = "wireguard-cookie-reply",
-    /// WireGuard data or keepalive.
-    WireGuardData = "wireguard-data",
-    /// `P_CONTROL_SOFT_RESET_V1`: OpenVPN renews its keys.
-    OpenVpnSoftReset = "openvpn-soft-reset",
-    /// `P_CONTROL_V1`: OpenVPN's TLS.
-    OpenVpnControl = "openvpn-control",
-    /// `P_ACK_V1`.
-    OpenVpnAck = "openvpn-ack",
-    /// `P_DATA_V1`.
-    OpenVpnDataV1 = "openvpn-data-v1",
-    /// `P_CONTROL_HARD_RESET_CLIENT_V2`: an OpenVPN client begins.
-    OpenVpnHardResetClientV2 = "openvpn-hard-reset-client-v2",
-    /// `P_CONTROL_HARD_RESET_SERVER_V2`: its server answers.
-    OpenVpnHardResetServerV2 = "openvpn-hard-reset-server-v2",
-    /// `P_DATA_V2`, with the peer's id.
-    OpenVpnDataV2 = "openvpn-data-v2",
-    /// `P_CONTROL_HARD_RESET_CLIENT_V3`: begins with a wrapped client key.
-    OpenVpnHardResetClientV3 = "openvpn-hard-reset-client-v3",
-    /// `P_CONTROL_WKC_V1`: TLS with a wrapped client key.
-    OpenVpnControlWkc = "openvpn-control-wkc",
-    /// IKEv1 main mode (identity protection).
-    IkeMain = "ikev1-main",
-    /// IKEv1 aggressive mode.
-    IkeAggressive = "ikev1-aggressive",
-    /// IKEv1 quick mode: makes a child SA.
-    IkeQuick = "ikev1-quick",
-    /// IKEv1 informational.
-    IkeNotify = "ikev1-informational",
-    /// `IKE_SA_INIT`.
-    IkeSaInit = "ikev2-sa-init",
-    /// `IKE_AUTH`: makes a child SA.
-    IkeAuth = "ikev2-auth",
-    /// `CREATE_CHILD_SA`.
-    IkeCreateChildSa = "ikev2-create-child-sa",
-    /// IKEv2 `INFORMATIONAL`.
-    IkeInformational = "ikev2-informational",
-    /// Another exchange of IKE.
-    IkeOther = "ike-other",
-    /// IKE on the NAT traversal port, behind four zero bytes.
-    NatTIke = "natt-ike",
-    /// ESP in UDP.
-    NatTEsp = "natt-esp",
-    /// The single byte that keeps a NAT binding.
-    NatTKeepalive = "natt-keepalive",
-    /// ESP.
-    Esp = "esp",
-    /// AH, which cannot cross a NAT.
-    Ah = "ah",
-    /// GRE version 0.
-    GreV0 = "gre-v0",
-    /// GRE version 1, the data of PPTP.
-    GreV1 = "gre-v1",
-    /// GRE of a version that does not exist.
-    GreOther = "gre-other",
-    /// TCP of PPTP's control connection.
-    PptpControl = "pptp-control",
-    /// Other TCP.
-    Tcp = "tcp",
-    /// Other UDP.
-    Udp = "udp",
-    /// ICMP and ICMPv6.
-    Icmp = "icmp",
-    /// Another protocol over IP.
-    IpOther = "ip-other",
-    /// A later fragment: what it belongs to is in the first one.
-    LaterFragment = "later-fragment",
-    /// ARP.
-    Arp = "arp",
-    /// Another protocol over Ethernet.
-    EthernetOther = "ethernet-other",
-    /// The headers cannot be read; the verdict says why.
-    Unreadable = "unreadable",
+labelled! {
+    /// What a packet is.
+    ///
+    /// Each value indexes a per-CPU counter and is a Prometheus label. What
+    /// becomes of the packet is a [`Verdict`](crate::verdict::Verdict).
+    Class {
+        /// WireGuard handshake initiation.
+        WireGuardInitiation = "wireguard-initiation",
+        /// WireGuard handshake response.
+        WireGuardResponse = "wireguard-response",
+        /// WireGuard cookie reply.
+        WireGuardCookieReply = "wireguard-cookie-reply",
+        /// WireGuard data or keepalive.
+        WireGuardData = "wireguard-data",
+        /// `P_CONTROL_SOFT_RESET_V1`: OpenVPN renews its keys.
+        OpenVpnSoftReset = "openvpn-soft-reset",
+        /// `P_CONTROL_V1`: OpenVPN's TLS.
+        OpenVpnControl = "openvpn-control",
+        /// `P_ACK_V1`.
+        OpenVpnAck = "openvpn-ack",
+        /// `P_DATA_V1`.
+        OpenVpnDataV1 = "openvpn-data-v1",
+        /// `P_CONTROL_HARD_RESET_CLIENT_V2`: an OpenVPN client begins.
+        OpenVpnHardResetClientV2 = "openvpn-hard-reset-client-v2",
+        /// `P_CONTROL_HARD_RESET_SERVER_V2`: its server answers.
+        OpenVpnHardResetServerV2 = "openvpn-hard-reset-server-v2",
+        /// `P_DATA_V2`, with the peer's id.
+        OpenVpnDataV2 = "openvpn-data-v2",
+        /// `P_CONTROL_HARD_RESET_CLIENT_V3`: begins with a wrapped client key.
+        OpenVpnHardResetClientV3 = "openvpn-hard-reset-client-v3",
+        /// `P_CONTROL_WKC_V1`: TLS with a wrapped client key.
+        OpenVpnControlWkc = "openvpn-control-wkc",
+        /// IKEv1 main mode (identity protection).
+        IkeMain = "ikev1-main",
+        /// IKEv1 aggressive mode.
+        IkeAggressive = "ikev1-aggressive",
+        /// IKEv1 quick mode: makes a child SA.
+        IkeQuick = "ikev1-quick",
+        /// IKEv1 informational.
+        IkeNotify = "ikev1-informational",
+        /// `IKE_SA_INIT`.
+        IkeSaInit = "ikev2-sa-init",
+        /// `IKE_AUTH`: makes a child SA.
+        IkeAuth = "ikev2-auth",
+        /// `CREATE_CHILD_SA`.
+        IkeCreateChildSa = "ikev2-create-child-sa",
+        /// IKEv2 `INFORMATIONAL`.
+        IkeInformational = "ikev2-informational",
+        /// Another exchange of IKE.
+        IkeOther = "ike-other",
+        /// IKE on the NAT traversal port, behind four zero bytes.
+        NatTIke = "natt-ike",
+        /// ESP in UDP.
+        NatTEsp = "natt-esp",
+        /// The single byte that keeps a NAT binding.
+        NatTKeepalive = "natt-keepalive",
+        /// ESP.
+        Esp = "esp",
+        /// AH, which cannot cross a NAT.
+        Ah = "ah",
+        /// GRE version 0.
+        GreV0 = "gre-v0",
+        /// GRE version 1, the data of PPTP.
+        GreV1 = "gre-v1",
+        /// GRE of a version that does not exist.
+        GreOther = "gre-other",
+        /// TCP of PPTP's control connection.
+        PptpControl = "pptp-control",
+        /// Other TCP.
+        Tcp = "tcp",
+        /// Other UDP.
+        Udp = "udp",
+        /// ICMP and ICMPv6.
+        Icmp = "icmp",
+        /// Another protocol over IP.
+        IpOther = "ip-other",
+        /// A later fragment: what it belongs to is in the first one.
+        LaterFragment = "later-fragment",
+        /// ARP.
+        Arp = "arp",
+        /// Another protocol over Ethernet.
+        EthernetOther = "ethernet-other",
+        /// The headers cannot be read; the verdict says why.
+        Unreadable = "unreadable",
+    }
 }
 
 impl Class {
-    /// How many classes, and so how many counters, there are.
-    pub const COUNT: usize = Self::ALL.len();
-
-    /// The index of the class's counter.
-    #[must_use]
-    #[inline]
-    pub const fn index(self) -> u32 {
-        self as u32
-    }
-
     /// Whether this is WireGuard, ours or not.
     #[must_use]
     #[inline]
@@ -141,16 +116,6 @@ impl Class {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
-
-    #[test]
-    fn labels_are_unique_and_indices_count_up() {
-        let labels: HashSet<_> = Class::ALL.iter().map(|class| class.label()).collect();
-        assert_eq!(labels.len(), Class::COUNT);
-        for (i, class) in Class::ALL.iter().enumerate() {
-            assert_eq!(class.index() as usize, i);
-        }
-    }
 
     #[test]
     fn tunnels_come_first_and_wireguard_before_them() {

@@ -8,10 +8,12 @@
 //! * [`mss`]: the MSS clamp.
 //! * [`packet`]: the parser, from the Ethernet header to a [`class`].
 //! * [`steer`]: tunnels of others, spread over CPUs.
+//! * [`hash`]: how what tells flows apart becomes one number.
 //! * [`ring`]: names of the program that takes every frame.
 //! * [`wireguard`]: what a WireGuard message looks like from outside.
 //! * [`class`]: what a packet is.
 //! * [`verdict`]: what becomes of it, and why.
+//! * `labelled`: enums that are counted and named.
 //! * [`notice`]: packets that an operator is told of.
 //! * [`tables`]: the maps that decide on it.
 //! * `fixtures` (tests only): frames with their expected verdicts.
@@ -22,7 +24,9 @@ pub mod class;
 pub mod cursor;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
+pub mod hash;
 pub mod ip;
+mod labelled;
 pub mod lan;
 pub mod mss;
 pub mod notice;

@@ -6,6 +6,8 @@
 //! CPU, so that a tunnel's packets stay in their order.
 
 use crate::class::Class;
+use crate::hash::{MULTIPLIER, mix};
+use crate::labelled::labelled;
 use crate::packet::Packet;
 
 /// Name of the CPUMAP: the CPUs that packets are steered to.
@@ -19,50 +21,23 @@ pub const STEERED_MAP: &str = "STEERED";
 /// CPUs of one group.
 pub const TARGETS_MAX: usize = 64;
 
-macro_rules! groups {
-    ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
-        /// Tunnels that are steered alike.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(u8)]
-        pub enum Group { $($(#[$doc])* $name,)* }
-
-        impl Group {
-            /// Every group, in the order of the map.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The name in options, `show` and metrics.
-            #[must_use]
-            pub const fn label(self) -> &'static str {
-                match self { $(Self::$name => $label,)* }
-            }
-        }
-    };
-}
-
-groups! {
-    /// ESP, by SPI.
-    Esp = "esp",
-    /// ESP in UDP, by SPI.
-    NatTEsp = "natt-esp",
-    /// GRE, by key or Call ID, or by the flow inside where there is neither.
-    Gre = "gre",
-    /// WireGuard that is not ours, by receiver index.
-    WireGuard = "wireguard",
-    /// OpenVPN over UDP, by peer id.
-    OpenVpn = "openvpn",
+labelled! {
+    /// Tunnels that are steered alike.
+    Group {
+        /// ESP, by SPI.
+        Esp = "esp",
+        /// ESP in UDP, by SPI.
+        NatTEsp = "natt-esp",
+        /// GRE, by key or Call ID, or by the flow inside where there is neither.
+        Gre = "gre",
+        /// WireGuard that is not ours, by receiver index.
+        WireGuard = "wireguard",
+        /// OpenVPN over UDP, by peer id.
+        OpenVpn = "openvpn",
+    }
 }
 
 impl Group {
-    /// How many groups there are.
-    pub const COUNT: usize = Self::ALL.len();
-
-    /// The place in the map.
-    #[must_use]
-    #[inline]
-    pub const fn index(self) -> u32 {
-        self as u32
-    }
-
     /// The group that packets of `class` belong to. What sets tunnels up, but for
     /// that of WireGuard and OpenVPN, is little and stays where it arrives.
     #[must_use]
@@ -134,9 +109,6 @@ impl Steering {
     }
 }
 
-/// 2⁶⁴ over the golden ratio, odd.
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-
 /// The same number for all packets of a tunnel. Two hosts choose their keys on
 /// their own, so it depends on the addresses too; on the ports only if there is no
 /// key, as a NAT may change them.
@@ -152,8 +124,7 @@ pub fn hash(packet: &Packet) -> u32 {
     let [c, d] = halves(&packet.network.destination);
     let mut hash = MULTIPLIER;
     for word in [a, b, c, d, word] {
-        hash = (hash ^ word).wrapping_mul(MULTIPLIER);
-        hash ^= hash >> u32::BITS;
+        hash = mix(hash, word);
     }
     // A multiplication carries upwards only: the high half depends on all of it.
     (hash.wrapping_mul(MULTIPLIER) >> u32::BITS) as u32

@@ -2,6 +2,7 @@
 //! the WAN side chooses it is here, how the LAN side does in [`lan`](crate::lan).
 
 use crate::class::Class;
+use crate::labelled::labelled;
 use crate::packet::{Packet, Part, Unreadable};
 use crate::steer::Group;
 use crate::tables::{LocalEndpoint, Tables};
@@ -15,83 +16,59 @@ pub enum Action {
     Redirect,
 }
 
-macro_rules! verdicts {
-    ($($(#[$doc:meta])* $name:ident = $label:literal => $action:ident,)*) => {
-        /// Why a packet left the XDP program the way it did.
-        ///
-        /// Each value indexes a per-CPU counter, is a Prometheus label and maps
-        /// to an [`Action`].
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(u8)]
-        pub enum Verdict { $($(#[$doc])* $name,)* }
-
-        impl Verdict {
-            /// Every verdict, in the order of their counters.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The label in metrics, `show` and logs.
-            #[must_use]
-            pub const fn label(self) -> &'static str {
-                match self { $(Self::$name => $label,)* }
-            }
-
-            /// What the XDP program does with the packet.
-            #[must_use]
-            #[inline]
-            pub const fn action(self) -> Action {
-                match self { $(Self::$name => Action::$action,)* }
-            }
-        }
-    };
-}
-
-verdicts! {
-    /// WireGuard data for a device of ours: to the AF_XDP socket of its queue.
-    Ours = "ours" => Redirect,
-    /// As [`Ours`](Self::Ours), but no AF_XDP socket serves its queue.
-    NoSocket = "no-socket" => Pass,
-    /// As [`Ours`](Self::Ours), but longer than what an AF_XDP socket takes.
-    Oversize = "oversize" => Pass,
-    /// A WireGuard handshake message for a device of ours.
-    Handshake = "handshake" => Pass,
-    /// A tunnel's packet that is not for a device of ours.
-    Foreign = "foreign" => Pass,
-    /// As [`Foreign`](Self::Foreign), handed to the kernel's stack on the CPU that
-    /// its tunnel is steered to.
-    Steered = "steered" => Redirect,
-    /// A SYN into a tunnel whose MSS option was lowered to what fits.
-    Clamped = "clamped" => Pass,
-    /// A SYN into a tunnel without an MSS option, or with one that fits.
-    ClampFits = "clamp-fits" => Pass,
-    /// A SYN into a tunnel that asks for too much and has a wrong checksum: it is
-    /// left alone, as it will be dropped for that.
-    ClampBadChecksum = "clamp-bad-checksum" => Pass,
-    /// A SYN into a tunnel that asks for too much and is too long to be verified:
-    /// left alone.
-    ClampOutOfReach = "clamp-out-of-reach" => Pass,
-    /// A fragment of an IP packet, the first or a later one.
-    Fragment = "fragment" => Pass,
-    /// IP that belongs to no tunnel.
-    Other = "other" => Pass,
-    /// Neither IPv4 nor IPv6.
-    NotIp = "not-ip" => Pass,
-    /// The frame ends before its headers do.
-    Truncated = "truncated" => Pass,
-    /// Header fields that contradict each other or the frame's length.
-    Malformed = "malformed" => Pass,
-    /// More VLAN tags or IPv6 extension headers than are walked.
-    TooDeep = "too-deep" => Pass,
+labelled! {
+    /// Why a packet left the XDP program the way it did.
+    ///
+    /// Each value indexes a per-CPU counter, is a Prometheus label and maps to an
+    /// [`Action`].
+    Verdict {
+        /// WireGuard data for a device of ours: to the AF_XDP socket of its queue.
+        Ours = "ours",
+        /// As [`Ours`](Self::Ours), but no AF_XDP socket serves its queue.
+        NoSocket = "no-socket",
+        /// As [`Ours`](Self::Ours), but longer than what an AF_XDP socket takes.
+        Oversize = "oversize",
+        /// A WireGuard handshake message for a device of ours.
+        Handshake = "handshake",
+        /// A tunnel's packet that is not for a device of ours.
+        Foreign = "foreign",
+        /// As [`Foreign`](Self::Foreign), handed to the kernel's stack on the CPU that
+        /// its tunnel is steered to.
+        Steered = "steered",
+        /// A SYN into a tunnel whose MSS option was lowered to what fits.
+        Clamped = "clamped",
+        /// A SYN into a tunnel without an MSS option, or with one that fits.
+        ClampFits = "clamp-fits",
+        /// A SYN into a tunnel that asks for too much and has a wrong checksum: it is
+        /// left alone, as it will be dropped for that.
+        ClampBadChecksum = "clamp-bad-checksum",
+        /// A SYN into a tunnel that asks for too much and is too long to be verified:
+        /// left alone.
+        ClampOutOfReach = "clamp-out-of-reach",
+        /// A fragment of an IP packet, the first or a later one.
+        Fragment = "fragment",
+        /// IP that belongs to no tunnel.
+        Other = "other",
+        /// Neither IPv4 nor IPv6.
+        NotIp = "not-ip",
+        /// The frame ends before its headers do.
+        Truncated = "truncated",
+        /// Header fields that contradict each other or the frame's length.
+        Malformed = "malformed",
+        /// More VLAN tags or IPv6 extension headers than are walked.
+        TooDeep = "too-deep",
+    }
 }
 
 impl Verdict {
-    /// How many verdicts, and so how many counters, there are.
-    pub const COUNT: usize = Self::ALL.len();
-
-    /// The index of the verdict's counter.
+    /// What the XDP program does with the packet.
     #[must_use]
     #[inline]
-    pub const fn index(self) -> u32 {
-        self as u32
+    pub const fn action(self) -> Action {
+        match self {
+            Self::Ours | Self::Steered => Action::Redirect,
+            _ => Action::Pass,
+        }
     }
 
     /// Whether an operator should know of such packets on the WAN side, which are
@@ -192,19 +169,4 @@ fn wireguard(packet: &Packet, len: usize, tables: &mut impl Tables) -> Option<Ve
     } else {
         Verdict::NoSocket
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    #[test]
-    fn labels_are_unique_and_indices_count_up() {
-        let labels: HashSet<_> = Verdict::ALL.iter().map(|v| v.label()).collect();
-        assert_eq!(labels.len(), Verdict::COUNT);
-        for (i, verdict) in Verdict::ALL.iter().enumerate() {
-            assert_eq!(verdict.index() as usize, i);
-        }
-    }
 }

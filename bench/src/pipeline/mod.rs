@@ -25,7 +25,6 @@ mod open;
 mod packets;
 mod seal;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ use ringtun::net::clock;
 use ringtun::tunnel::allowed_ips::Prefix;
 
 use crate::pass::{self, Part, Sample, Sides};
-use crate::report::{Host, Report, Row, median};
+use crate::report::{Report, Row, median};
 use crate::wireguard::{Client, Gateway, Session, at};
 use case::{Case, Spread, Way};
 
@@ -104,11 +103,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     print_table(&all);
-    if let Some(file) = &arguments.json {
-        report(&all)?.write(file)?;
-        println!("written to {}", file.display());
-    }
-    Ok(())
+    report(&all)?.write(arguments.json.as_deref())
 }
 
 /// The MTU of a device for inner packets of this size.
@@ -234,23 +229,16 @@ fn report(all: &[Measured]) -> Result<Report> {
     let mut rows = Vec::new();
     for measured in all {
         for (implementation, runs) in [OURS, BARE].into_iter().zip(&measured.runs) {
-            rows.push(Row {
-                suite: "pipeline",
-                case: measured.case.to_string(),
-                implementation: implementation.to_owned(),
-                metric: "rate",
-                unit: "packet/s",
-                value: median(runs),
-                runs: runs.clone(),
-            });
+            rows.push(Row::new(
+                "pipeline",
+                measured.case.to_string(),
+                implementation,
+                ("rate", "packet/s"),
+                runs.clone(),
+            ));
         }
     }
-    Ok(Report {
-        schema: 1,
-        host: Host::this()?,
-        versions: BTreeMap::from([(OURS.to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
-        rows,
-    })
+    Report::of_ringtun(OURS, rows)
 }
 
 #[cfg(test)]

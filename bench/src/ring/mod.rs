@@ -25,14 +25,13 @@ mod line;
 mod source;
 mod subject;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use ringtun_lab::registry;
 
-use crate::report::{Host, Report, Row, median};
+use crate::report::{Report, Row, median};
 use subject::{Sample, Subject};
 
 /// Bytes of a frame: the shortest of Ethernet, and what a tunnel over Ethernet carries inside.
@@ -134,11 +133,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             .with_context(|| format!("{}, {}", measured.case, measured.implementation))?;
     }
     print_table(&all);
-    if let Some(file) = &arguments.json {
-        report(&all)?.write(file)?;
-        println!("written to {}", file.display());
-    }
-    Ok(())
+    report(&all)?.write(arguments.json.as_deref())
 }
 
 /// The cases that the options name: what, beside what, with frames of how many bytes.
@@ -207,23 +202,16 @@ fn report(all: &[Measured]) -> Result<Report> {
             ("rate", "packet/s", measured.rates()),
             ("cost", "ns", measured.costs()),
         ] {
-            rows.push(Row {
-                suite: "ring",
-                case: measured.case.clone(),
-                implementation: measured.implementation.to_owned(),
-                metric,
-                unit,
-                value: median(&runs),
+            rows.push(Row::new(
+                "ring",
+                &measured.case,
+                measured.implementation,
+                (metric, unit),
                 runs,
-            });
+            ));
         }
     }
-    Ok(Report {
-        schema: 1,
-        host: Host::this()?,
-        versions: BTreeMap::from([(OURS.to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
-        rows,
-    })
+    Report::of_ringtun(OURS, rows)
 }
 
 #[cfg(test)]

@@ -16,7 +16,6 @@ mod handshakes;
 mod lookup;
 mod prefixes;
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -27,7 +26,7 @@ use ringtun::tunnel::time::Now;
 use ringtun_lab::usage;
 
 use crate::pass::{self, Sides};
-use crate::report::{Host, Report, Row, median};
+use crate::report::{Report, Row, median};
 use crate::wireguard::{Client, Gateway, at};
 use lookup::Family;
 
@@ -109,11 +108,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     print_table(&all);
-    if let Some(file) = &arguments.json {
-        report(&all)?.write(file)?;
-        println!("written to {}", file.display());
-    }
-    Ok(())
+    report(&all)?.write(arguments.json.as_deref())
 }
 
 fn measure(peers: u32, passes: usize, seed: u64) -> Result<Sample> {
@@ -218,21 +213,10 @@ fn print_table(all: &[Measured]) {
 
 fn report(all: &[Measured]) -> Result<Report> {
     let rows = all.iter().flat_map(Measured::rows);
-    let rows = rows.map(|(case, implementation, metric, unit, runs)| Row {
-        suite: "scale",
-        case,
-        implementation: implementation.to_owned(),
-        metric,
-        unit,
-        value: median(&runs),
-        runs,
+    let rows = rows.map(|(case, implementation, metric, unit, runs)| {
+        Row::new("scale", case, implementation, (metric, unit), runs)
     });
-    Ok(Report {
-        schema: 1,
-        host: Host::this()?,
-        versions: BTreeMap::from([(OURS.to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
-        rows: rows.collect(),
-    })
+    Report::of_ringtun(OURS, rows.collect())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::network::{Network, Part};
 use super::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Unreadable};
 use crate::cursor::{Cursor, Editor, Truncated};
+use crate::hash::mix;
 use crate::ip::{GRE, IPV4_LEN, IPV6_LEN, TCP, UDP};
 
 /// Source and destination port.
@@ -27,44 +28,37 @@ pub(super) fn flow<C: Cursor>(
 ) -> Result<u32, Truncated> {
     let room = room.saturating_sub(before);
     cursor.skip(before)?;
-    let (mut sum, protocol, header_len, options) = match ethertype {
+    let (mut hash, protocol, header_len, options) = match ethertype {
         ETHERTYPE_IPV4 if room >= IPV4_LEN => {
             let header: [u8; IPV4_LEN] = cursor.take()?;
             let options = (usize::from(header[0] & 0x0f) * 4).saturating_sub(IPV4_LEN);
             let is_fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0;
-            let sum = mix(mix(0, word(&header, 12)), word(&header, 16));
+            let hash = mix(mix(0, word(&header, 12)), word(&header, 16));
             // The later fragments of a datagram have no ports.
             let protocol = if is_fragment { 0 } else { header[9] };
-            (sum, protocol, IPV4_LEN, options)
+            (hash, protocol, IPV4_LEN, options)
         }
         ETHERTYPE_IPV6 if room >= IPV6_LEN => {
             let header: [u8; IPV6_LEN] = cursor.take()?;
-            let mut sum = 0;
+            let mut hash = 0;
             for at in 0..8 {
-                sum = mix(sum, word(&header, 8 + 4 * at));
+                hash = mix(hash, word(&header, 8 + 4 * at));
             }
-            (sum, header[6], IPV6_LEN, 0)
+            (hash, header[6], IPV6_LEN, 0)
         }
         _ => return Ok(0),
     };
     if matches!(protocol, TCP | UDP) && room >= header_len + options + PORTS_LEN {
         cursor.skip(options)?;
         let ports: [u8; PORTS_LEN] = cursor.take().unwrap_or_default();
-        sum = mix(sum, u32::from_be_bytes(ports));
+        hash = mix(hash, u32::from_be_bytes(ports).into());
     }
-    Ok((sum >> u32::BITS) as u32 | 1)
+    Ok((hash >> u32::BITS) as u32 | 1)
 }
 
 #[inline(always)]
-fn word(header: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-}
-
-/// Each bit of both changes about half of the upper half.
-#[inline(always)]
-const fn mix(sum: u64, word: u32) -> u64 {
-    let sum = (sum ^ word as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    sum ^ sum >> u32::BITS
+fn word(header: &[u8], at: usize) -> u64 {
+    u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]).into()
 }
 
 impl Network {

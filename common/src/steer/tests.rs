@@ -3,7 +3,7 @@ use crate::cursor::SliceCursor;
 use crate::fixtures::{self, World, frames};
 use crate::packet::{Network, mapped, parse};
 use crate::verdict::{Verdict, judge};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::vec;
 use std::vec::Vec;
 
@@ -33,15 +33,6 @@ fn judged(frame: &[u8], world: &mut World) -> Verdict {
 
 fn both() -> Steering {
     Steering::over(&[0, 1]).unwrap()
-}
-
-#[test]
-fn every_group_has_its_name_and_its_place() {
-    let labels: HashSet<_> = Group::ALL.iter().map(|group| group.label()).collect();
-    assert_eq!(labels.len(), Group::COUNT);
-    for (i, group) in Group::ALL.iter().enumerate() {
-        assert_eq!(group.index() as usize, i);
-    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::ops::Range;
 use ringtun_common::checksum::Sum;
 use ringtun_common::class::Class;
 use ringtun_common::cursor::SliceCursor;
-use ringtun_common::ip::{UDP_LEN, version};
+use ringtun_common::ip::UDP_LEN;
 use ringtun_common::packet::{self, Address, Part};
 
 use crate::tunnel::endpoint::{Endpoint, Source};
@@ -42,7 +42,7 @@ impl Arrival {
             return None;
         }
         let header = &frame[network.start..network.at];
-        if version(header) == 4 && !Sum::of(header).is_valid() {
+        if network.v4 && !Sum::of(header).is_valid() {
             return None;
         }
         let at = network.at + UDP_LEN;
