@@ -60,7 +60,7 @@ impl WanProgram {
         let (writer, notices) = match Self::noticing(&mut object) {
             Ok((writer, notices)) => (Some(writer), Some(notices)),
             // It does its work all the same.
-            Err(BpfError::Missing(_) | BpfError::Log(_)) => {
+            Err(BpfError::Missing(_) | BpfError::Log(aya_log::Error::MapNotFound)) => {
                 tracing::debug!("this BPF object has no programs that log");
                 (None, None)
             }
