@@ -11,3 +11,23 @@ pub const fn mix(hash: u64, word: u64) -> u64 {
     let hash = (hash ^ word).wrapping_mul(MULTIPLIER);
     hash ^ hash >> u32::BITS
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bit_of_a_word_changes_about_half_of_the_result_once_another_followed() {
+        const WORDS: u64 = 256;
+        for bit in 0..u64::BITS {
+            let changed: u32 = (0..WORDS)
+                .map(|word| {
+                    let of = |first| mix(mix(MULTIPLIER, first), word) >> u32::BITS;
+                    (of(word) ^ of(word ^ 1 << bit)).count_ones()
+                })
+                .sum();
+            let mean = f64::from(changed) / WORDS as f64;
+            assert!((10.0..22.0).contains(&mean), "bit {bit}: {mean} of 32");
+        }
+    }
+}
