@@ -12,6 +12,33 @@ pub const fn mix(hash: u64, word: u64) -> u64 {
     hash ^ hash >> u32::BITS
 }
 
+/// An address as two words.
+#[inline(always)]
+pub(crate) fn halves(address: &[u8; 16]) -> [u64; 2] {
+    let [
+        a0,
+        a1,
+        a2,
+        a3,
+        a4,
+        a5,
+        a6,
+        a7,
+        b0,
+        b1,
+        b2,
+        b3,
+        b4,
+        b5,
+        b6,
+        b7,
+    ] = *address;
+    [
+        u64::from_le_bytes([a0, a1, a2, a3, a4, a5, a6, a7]),
+        u64::from_le_bytes([b0, b1, b2, b3, b4, b5, b6, b7]),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@
 //! * [`packet`]: the parser, from the Ethernet header to a [`class`].
 //! * [`steer`]: tunnels of others, spread over CPUs.
 //! * [`hash`]: how what tells flows apart becomes one number.
+//! * [`seats`]: small tables in front of hash maps.
 //! * [`ring`]: names of the program that takes every frame.
 //! * [`wireguard`]: what a WireGuard message looks like from outside.
 //! * [`class`]: what a packet is.
@@ -32,6 +33,7 @@ pub mod mss;
 pub mod notice;
 pub mod packet;
 pub mod ring;
+pub mod seats;
 pub mod steer;
 pub mod tables;
 pub mod verdict;

@@ -6,7 +6,7 @@
 //! CPU, so that a tunnel's packets stay in their order.
 
 use crate::class::Class;
-use crate::hash::{MULTIPLIER, mix};
+use crate::hash::{MULTIPLIER, halves, mix};
 use crate::labelled::labelled;
 use crate::packet::Packet;
 
@@ -128,32 +128,6 @@ pub fn hash(packet: &Packet) -> u32 {
     }
     // A multiplication carries upwards only: the high half depends on all of it.
     (hash.wrapping_mul(MULTIPLIER) >> u32::BITS) as u32
-}
-
-#[inline(always)]
-fn halves(address: &[u8; 16]) -> [u64; 2] {
-    let [
-        a0,
-        a1,
-        a2,
-        a3,
-        a4,
-        a5,
-        a6,
-        a7,
-        b0,
-        b1,
-        b2,
-        b3,
-        b4,
-        b5,
-        b6,
-        b7,
-    ] = *address;
-    [
-        u64::from_le_bytes([a0, a1, a2, a3, a4, a5, a6, a7]),
-        u64::from_le_bytes([b0, b1, b2, b3, b4, b5, b6, b7]),
-    ]
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! of its maps, which the agent fills, and the trait by which the one verdict
 //! function reads them in the kernel and on the host.
 
+use crate::hash::halves;
 use crate::packet::Address;
 use crate::steer::{Group, Steering};
 
@@ -17,6 +18,10 @@ pub const CLASSES_MAP: &str = "CLASSES";
 pub const INTERFACES_MAP: &str = "INTERFACES";
 /// Name of the hash whose keys are the [`LocalEndpoint`]s that devices listen on.
 pub const ENDPOINTS_MAP: &str = "ENDPOINTS";
+/// Name of the array of [`Seat`](crate::seats::Seat)s in front of the hash of interfaces.
+pub const INTERFACE_SEATS_MAP: &str = "INTERFACE_SEATS";
+/// Name of the array of [`Seat`](crate::seats::Seat)s in front of the hash of endpoints.
+pub const ENDPOINT_SEATS_MAP: &str = "ENDPOINT_SEATS";
 /// Name of the array of `u64` that together are a bit per port: whether there is
 /// an endpoint with it. See [`port_bit`].
 pub const PORTS_MAP: &str = "PORTS";
@@ -80,7 +85,7 @@ impl Interface {
 }
 
 /// A local address with a port that a device listens on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct LocalEndpoint {
     /// The address.
@@ -108,6 +113,13 @@ impl LocalEndpoint {
     #[inline]
     pub const fn port(&self) -> u16 {
         u16::from_be_bytes(self.port)
+    }
+
+    /// All of it, to be hashed.
+    #[inline(always)]
+    pub(crate) fn words(&self) -> [u64; 3] {
+        let [high, low] = halves(&self.address);
+        [high, low, u64::from(u16::from_le_bytes(self.port))]
     }
 }
 

@@ -4,6 +4,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_PASS, XDP_REDIRECT};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, XskMap};
 use aya_ebpf::programs::XdpContext;
+use ringtun_common::seats::{Found, Key as _, Seat};
 use ringtun_common::steer::{Group, Steering};
 use ringtun_common::tables::{
     ENDPOINTS_MAX, INTERFACES_MAX, Interface, LocalEndpoint, PORTS_LEN, SOCKETS_MAX, Tables,
@@ -15,9 +16,14 @@ use crate::steer;
 #[map]
 static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(INTERFACES_MAX, 0);
 #[map]
+static INTERFACE_SEATS: Array<Seat<u32, Interface>> = Array::with_max_entries(u32::SEATS, 0);
+#[map]
 static PORTS: Array<u64> = Array::with_max_entries(PORTS_LEN, 0);
 #[map]
 static ENDPOINTS: HashMap<LocalEndpoint, u32> = HashMap::with_max_entries(ENDPOINTS_MAX, 0);
+#[map]
+static ENDPOINT_SEATS: Array<Seat<LocalEndpoint, u32>> =
+    Array::with_max_entries(LocalEndpoint::SEATS, 0);
 #[map]
 static SOCKETS: XskMap = XskMap::with_max_entries(SOCKETS_MAX, 0);
 
@@ -38,9 +44,14 @@ impl Tables for FrameTables<'_> {
     #[inline(always)]
     fn interface(&self) -> Option<Interface> {
         let index = self.ctx.ingress_ifindex() as u32;
-        // SAFETY: the value is copied before anything can replace it; the agent
-        // replaces a whole element, and a torn one only misses its interface.
-        unsafe { INTERFACES.get(index) }.copied()
+        // The value is copied before anything can replace it; the agent replaces a
+        // whole element, and a torn one only misses its interface.
+        match INTERFACE_SEATS.get(index.seat())?.find(&index) {
+            Found::Here(interface) => Some(interface),
+            Found::Absent => None,
+            // SAFETY: as above.
+            Found::Crowd => unsafe { INTERFACES.get(index) }.copied(),
+        }
     }
 
     #[inline(always)]
@@ -51,8 +62,15 @@ impl Tables for FrameTables<'_> {
 
     #[inline(always)]
     fn is_ours(&self, endpoint: &LocalEndpoint) -> bool {
-        // SAFETY: the value is not read.
-        unsafe { ENDPOINTS.get(endpoint) }.is_some()
+        match ENDPOINT_SEATS
+            .get(endpoint.seat())
+            .map(|seat| seat.find(endpoint))
+        {
+            Some(Found::Here(_)) => true,
+            Some(Found::Absent) | None => false,
+            // SAFETY: the value is not read.
+            Some(Found::Crowd) => unsafe { ENDPOINTS.get(endpoint) }.is_some(),
+        }
     }
 
     #[inline(always)]

@@ -9,6 +9,7 @@
 //! * [`link`]: what keeps a program on an interface.
 //! * [`testrun`]: programs run without any interface.
 //! * `object`: what the handles of all programs have in common.
+//! * `seats`: hash maps with a small table in front.
 //! * `pod`: values of `ringtun-common` in maps.
 
 pub mod counts;
@@ -18,6 +19,7 @@ pub mod notices;
 mod object;
 mod pod;
 pub mod ring;
+mod seats;
 pub mod steer;
 pub mod testrun;
 pub mod wan;

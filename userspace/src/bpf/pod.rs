@@ -1,6 +1,7 @@
 //! Values of `ringtun-common` as map keys and values.
 
 use ringtun_common::mss::Limits;
+use ringtun_common::seats::Seat;
 use ringtun_common::steer::Steering;
 use ringtun_common::tables::{Counter, Interface, LocalEndpoint};
 
@@ -9,6 +10,8 @@ use ringtun_common::tables::{Counter, Interface, LocalEndpoint};
 #[repr(transparent)]
 pub(super) struct Row<T>(pub T);
 
+// SAFETY: any bytes are one.
+unsafe impl aya::Pod for Row<u32> {}
 // SAFETY: two `u64`: no padding, and any bytes are a counter.
 unsafe impl aya::Pod for Row<Counter> {}
 // SAFETY: eight bytes and three `u32`: no padding, and any bytes are an interface.
@@ -19,3 +22,8 @@ unsafe impl aya::Pod for Row<LocalEndpoint> {}
 unsafe impl aya::Pod for Row<Limits> {}
 // SAFETY: `u32` alone, and any are a steering.
 unsafe impl aya::Pod for Row<Steering> {}
+// SAFETY: `u32` and an interface, which is made of bytes and `u32`: no padding, and
+// any bytes are a seat.
+unsafe impl aya::Pod for Row<Seat<u32, Interface>> {}
+// SAFETY: `u32` and 20 bytes: no padding, and any bytes are a seat.
+unsafe impl aya::Pod for Row<Seat<LocalEndpoint, u32>> {}

@@ -1,15 +1,15 @@
 //! The XDP program for WAN interfaces, its counters and its tables.
 
 use super::object::{Object, absent_is_fine};
-use super::pod::Row;
+use super::seats::Seats;
 use super::testrun::TestRunOutcome;
 use super::{BpfError, Counts, Link, Mode, Notices, notices, steer};
-use aya::maps::{Array, HashMap, MapData, XskMap};
+use aya::maps::{Array, MapData, XskMap};
 use ringtun_common::class::Class;
 use ringtun_common::steer::Group;
 use ringtun_common::tables::{
-    Counter, ENDPOINTS_MAP, INTERFACES_MAP, Interface, LocalEndpoint, PORTS_MAP, SOCKETS_MAP,
-    WAN_PROGRAM, port_bit,
+    Counter, ENDPOINT_SEATS_MAP, ENDPOINTS_MAP, INTERFACE_SEATS_MAP, INTERFACES_MAP, Interface,
+    LocalEndpoint, PORTS_MAP, SOCKETS_MAP, WAN_PROGRAM, port_bit,
 };
 use ringtun_common::verdict::Verdict;
 use std::collections::HashSet;
@@ -21,8 +21,8 @@ use std::time::Duration;
 /// every packet.
 pub struct WanProgram {
     object: Object,
-    interfaces: HashMap<MapData, u32, Row<Interface>>,
-    endpoints: HashMap<MapData, Row<LocalEndpoint>, u32>,
+    interfaces: Seats<u32, Interface>,
+    endpoints: Seats<LocalEndpoint, u32>,
     ports: Array<MapData, u64>,
     /// What is in `endpoints`, from which `ports` follows.
     listening: HashSet<LocalEndpoint>,
@@ -70,8 +70,8 @@ impl WanProgram {
             }
         };
         Ok(Self {
-            interfaces: object.take(INTERFACES_MAP)?,
-            endpoints: object.take(ENDPOINTS_MAP)?,
+            interfaces: Seats::new(&mut object, INTERFACES_MAP, INTERFACE_SEATS_MAP)?,
+            endpoints: Seats::new(&mut object, ENDPOINTS_MAP, ENDPOINT_SEATS_MAP)?,
             ports: object.take(PORTS_MAP)?,
             listening: HashSet::new(),
             sockets: object.take(SOCKETS_MAP)?,
@@ -119,7 +119,7 @@ impl WanProgram {
     /// # Errors
     /// There are [`INTERFACES_MAX`](ringtun_common::tables::INTERFACES_MAX) others.
     pub fn set_interface(&mut self, ifindex: u32, interface: Interface) -> Result<(), BpfError> {
-        Ok(self.interfaces.insert(ifindex, Row(interface), 0)?)
+        self.interfaces.insert(ifindex, interface)
     }
 
     /// Forgets an interface: nothing that comes in by it is ours any more.
@@ -127,7 +127,7 @@ impl WanProgram {
     /// # Errors
     /// The kernel's; it is none if the interface was not known.
     pub fn remove_interface(&mut self, ifindex: u32) -> Result<(), BpfError> {
-        absent_is_fine(self.interfaces.remove(&ifindex))
+        self.interfaces.remove(ifindex)
     }
 
     /// A device of ours listens there, from now on.
@@ -135,7 +135,7 @@ impl WanProgram {
     /// # Errors
     /// There are [`ENDPOINTS_MAX`](ringtun_common::tables::ENDPOINTS_MAX) others.
     pub fn add_endpoint(&mut self, endpoint: LocalEndpoint) -> Result<(), BpfError> {
-        self.endpoints.insert(Row(endpoint), 0, 0)?;
+        self.endpoints.insert(endpoint, 0)?;
         self.listening.insert(endpoint);
         self.update_port(&endpoint)
     }
@@ -145,7 +145,7 @@ impl WanProgram {
     /// # Errors
     /// The kernel's; it is none if nobody did.
     pub fn remove_endpoint(&mut self, endpoint: LocalEndpoint) -> Result<(), BpfError> {
-        absent_is_fine(self.endpoints.remove(&Row(endpoint)))?;
+        self.endpoints.remove(endpoint)?;
         self.listening.remove(&endpoint);
         self.update_port(&endpoint)
     }

@@ -6,7 +6,9 @@ use ringtun::bpf::WanProgram;
 use ringtun_common::class::Class;
 use ringtun_common::cursor::SliceCursor;
 use ringtun_common::fixtures::{self, World, frames};
-use ringtun_common::packet;
+use ringtun_common::packet::{self, mapped};
+use ringtun_common::seats::Key as _;
+use ringtun_common::tables::LocalEndpoint;
 use ringtun_common::verdict::{Verdict, judge};
 
 use crate::support::{self, LOOPBACK, Random, SHORTEST_FRAME, XDP_PASS, mutated};
@@ -210,4 +212,57 @@ fn repeated_runs_are_counted_one_by_one() {
     assert_eq!(counts.verdict(frame.verdict).packets, 1000);
     assert_eq!(counts.class(frame.class).packets, 1000);
     assert_eq!(counts.packets(), 1000);
+}
+
+/// Where several endpoints want one seat, the hash map is asked.
+#[test]
+fn endpoints_that_crowd_at_a_seat_are_all_ours_and_no_other_is() {
+    let mut kernel = Kernel::new();
+    let ours = World::ENDPOINTS[0];
+    let rival = (1..=u16::MAX)
+        .map(|port| LocalEndpoint::new(ours.address, port))
+        .find(|other| *other != ours && other.seat() == ours.seat())
+        .expect("65,535 ports and 4,096 seats");
+    let to = |port: u16| {
+        let mut data = frames::udp(&fixtures::message(4, 96));
+        data[2..4].copy_from_slice(&port.to_be_bytes());
+        frames::over4(17, &data)
+    };
+    let (mine, its) = (to(ours.port()), to(rival.port()));
+    let data = Class::WireGuardData;
+    kernel.run(&mine, (data, Verdict::NoSocket), "alone");
+    kernel.run(&its, (data, Verdict::Foreign), "not yet there");
+    // A device listens on the port of the other at another address: the seat decides.
+    let elsewhere = LocalEndpoint::new(mapped([203, 0, 113, 77]), rival.port());
+    kernel.program().add_endpoint(elsewhere).unwrap();
+    kernel.run(&its, (data, Verdict::Foreign), "another has its seat");
+    kernel.program().add_endpoint(rival).unwrap();
+    kernel.run(&mine, (data, Verdict::NoSocket), "in a crowd");
+    kernel.run(&its, (data, Verdict::NoSocket), "the other one, too");
+    kernel.program().remove_endpoint(ours).unwrap();
+    kernel.run(&mine, (data, Verdict::Foreign), "it went");
+    kernel.run(&its, (data, Verdict::NoSocket), "alone again");
+    kernel.program().remove_endpoint(rival).unwrap();
+    kernel.run(&its, (data, Verdict::Foreign), "nobody is left");
+    kernel.finish();
+}
+
+/// The same of interfaces: the test frames come in by the loopback device.
+#[test]
+fn interfaces_that_crowd_at_a_seat_are_told_apart() {
+    let mut kernel = Kernel::new();
+    let mut other = World::INTERFACE;
+    other.mac[5] ^= 1;
+    let frame = frames::over4(17, &frames::udp(&fixtures::message(4, 96)));
+    let data = Class::WireGuardData;
+    let rival = LOOPBACK + u32::SEATS;
+    kernel.program().set_interface(rival, other).unwrap();
+    kernel.run(&frame, (data, Verdict::NoSocket), "in a crowd");
+    kernel.program().remove_interface(LOOPBACK).unwrap();
+    kernel.run(&frame, (data, Verdict::Foreign), "the other has the seat");
+    let back = World::INTERFACE;
+    kernel.program().set_interface(LOOPBACK, back).unwrap();
+    kernel.program().remove_interface(rival).unwrap();
+    kernel.run(&frame, (data, Verdict::NoSocket), "alone again");
+    kernel.finish();
 }

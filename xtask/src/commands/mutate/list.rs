@@ -481,6 +481,20 @@ pub const XDP: &[Mutation] = &[
         "wan::what_is_taken_from_the_tables_is_ours_no_more",
     ),
     mutation(
+        "whoever has a seat is taken for all who want it",
+        "common/src/seats.rs",
+        "TAKEN if self.key == *key => Found::Here(self.value),",
+        "TAKEN => Found::Here(self.value),",
+        "wan::endpoints_that_crowd_at_a_seat_are_all_ours_and_no_other_is",
+    ),
+    mutation(
+        "nobody asks the map for those who crowd",
+        "ebpf/src/tables.rs",
+        "Some(Found::Crowd) => unsafe { ENDPOINTS.get(endpoint) }.is_some(),",
+        "Some(Found::Crowd) => unsafe { ENDPOINTS.get(endpoint) }.is_none(),",
+        "wan::endpoints_that_crowd_at_a_seat_are_all_ours_and_no_other_is",
+    ),
+    mutation(
         "other hosts' frames are taken",
         "common/src/verdict.rs",
         "if packet.destination_mac != interface.mac {",
