@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::thread;
 
 use crate::datapath::handshakes::{HandshakeThreads, Queues};
+use crate::datapath::team::Team;
 use crate::datapath::worker::{Command, Handle};
 
 /// Most workers started unless asked for: beyond that, more queues cost more
@@ -37,8 +38,9 @@ impl Plane {
     /// When a thread, an epoll or an eventfd cannot be made.
     pub fn start(workers: usize) -> io::Result<Self> {
         let handshakes = HandshakeThreads::start(cpus().min(WORKERS_DEFAULT_MAX))?;
+        let team = Team::new(workers);
         let workers = (0..workers)
-            .map(|index| Handle::start(index, handshakes.queues().clone()))
+            .map(|index| Handle::start(index, handshakes.queues().clone(), &team))
             .collect::<io::Result<_>>()?;
         Ok(Self {
             workers,

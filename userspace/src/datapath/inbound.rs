@@ -15,6 +15,7 @@ pub use super::sort::Datagram;
 use super::sort::{Arrival, Parts};
 use super::stats::WorkerStats;
 use super::taps::{Direction, Link, Open, Side, Size, Who};
+use super::team::{Membership, WAITING_MAX};
 use crate::drops::DropReason;
 use crate::net::tun;
 use crate::net::udp::{RecvBatch, UdpSocket};
@@ -66,6 +67,8 @@ pub struct Inbound {
     places: Vec<Place>,
     /// Where the packets of a frame end that is filled from a ring.
     ends: Vec<usize>,
+    /// Who helps to open what is too much; none where a worker is alone.
+    team: Option<Arc<Membership>>,
 }
 
 /// Packets from a ring that go on together: copied behind each other into one
@@ -96,7 +99,13 @@ impl Inbound {
             jobs: Vec::with_capacity(BATCH),
             places: Vec::with_capacity(DELIVERY_MAX),
             ends: Vec::with_capacity(SEGMENTS_MAX),
+            team: None,
         }
+    }
+
+    /// From now on there are others who help, and who are helped.
+    pub fn join(&mut self, team: Arc<Membership>) {
+        self.team = Some(team);
     }
 
     /// Serves the port's sockets once: at most [`BATCH`] datagrams of each family.
@@ -138,7 +147,10 @@ impl Inbound {
         let tunnel = Arc::clone(&port.tunnel);
         let stats = Arc::clone(&port.stats);
         let mut received = std::mem::take(&mut self.received);
+        // A full batch: more waits in the socket than this worker keeps up with.
+        let much = count == BATCH;
         for (at, frame) in received.drain(..count).enumerate() {
+            let ask = much && at > 0;
             match self.batch.get(at) {
                 Some(received) if !received.truncated => {
                     let datagram = Datagram {
@@ -147,7 +159,7 @@ impl Inbound {
                         len: received.len,
                         segment: received.segment,
                     };
-                    self.sort(&tunnel, &stats, frame, &datagram, now);
+                    self.sort_or_ask(&tunnel, &stats, (frame, &datagram), ask, now);
                 }
                 Some(_) => stats.drops.count(DropReason::Oversize),
                 None => stats.drops.count(DropReason::Malformed),
@@ -159,10 +171,30 @@ impl Inbound {
         count == offered
     }
 
+    /// Opens what other workers received and do not keep up with, and delivers what
+    /// is its turn.
+    pub fn help(&mut self, ports: &mut [Option<Box<Port>>], now: BootTime) {
+        for _ in 0..WAITING_MAX {
+            let Some(asked) = self.team.as_ref().and_then(|team| team.next()) else {
+                return;
+            };
+            let mut of_device = ports.iter_mut().flatten();
+            let Some(port) = of_device.find(|port| Arc::ptr_eq(&port.tunnel, &asked.tunnel)) else {
+                asked.drop_counted();
+                continue;
+            };
+            port.stats.helped.add(1);
+            port.turns.extend(asked.sealed.open(&port.stats, now));
+            self.hand_over(port, now);
+        }
+    }
+
     /// Serves a ring once: at most [`BATCH`](super::rings::ring::BATCH) frames,
     /// for whichever of the worker's devices they are.
     pub fn serve_ring(&mut self, ring: &mut Ring, ports: &mut [Option<Box<Port>>], now: BootTime) {
         let mut frames = ring.receive();
+        // A full batch, as for a socket.
+        let much = ring.is_ready();
         let mut gathered: Option<Gathered> = None;
         let mut bytes = 0;
         for frame in frames.drain(..) {
@@ -180,7 +212,7 @@ impl Inbound {
                         && self.ends.len() < SEGMENTS_MAX
                 });
                 if !fits {
-                    self.finish(gathered.take(), Some(port), ports, now);
+                    self.finish(gathered.take(), Some(port), much, ports, now);
                     gathered = self.gather(port, &arrival, ports, now);
                 }
                 if let Some(to) = &mut gathered {
@@ -197,7 +229,7 @@ impl Inbound {
             }
             ring.free(frame);
         }
-        self.finish(gathered, None, ports, now);
+        self.finish(gathered, None, much, ports, now);
         ring.stats().rx_bytes.add(bytes);
         ring.refill(frames, now);
     }
@@ -238,6 +270,7 @@ impl Inbound {
         &mut self,
         gathered: Option<Gathered>,
         next: Option<usize>,
+        much: bool,
         ports: &mut [Option<Box<Port>>],
         now: BootTime,
     ) {
@@ -254,6 +287,7 @@ impl Inbound {
             ecn: gathered.ecn,
             parts: Parts::Each(&self.ends),
             now,
+            team: self.team.as_deref().filter(|_| much),
         };
         arrival.sort(gathered.frame, &self.frames, &self.queues, &mut self.turns);
         self.ends.clear();
@@ -284,6 +318,18 @@ impl Inbound {
         datagram: &Datagram,
         now: BootTime,
     ) {
+        self.sort_or_ask(tunnel, stats, (frame, datagram), false, now);
+    }
+
+    /// The same; whoever helps may be asked to open it.
+    fn sort_or_ask(
+        &mut self,
+        tunnel: &Arc<Tunnel>,
+        stats: &WorkerStats,
+        (frame, datagram): (Frame, &Datagram),
+        ask: bool,
+        now: BootTime,
+    ) {
         tap(tunnel, &frame, datagram);
         let arrival = Arrival {
             tunnel,
@@ -295,6 +341,7 @@ impl Inbound {
                 segment: datagram.segment,
             },
             now,
+            team: self.team.as_deref().filter(|_| ask),
         };
         arrival.sort(frame, &self.frames, &self.queues, &mut self.turns);
     }

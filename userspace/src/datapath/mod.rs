@@ -28,4 +28,5 @@ pub mod runs;
 mod sort;
 pub mod stats;
 pub mod taps;
+pub mod team;
 pub mod worker;

@@ -1,4 +1,4 @@
-//! What came in, sorted by whom it concerns, and opened.
+//! What came in, sorted by whom it concerns, and opened: here, or by another worker.
 
 use std::sync::Arc;
 
@@ -9,11 +9,12 @@ use super::lane::{Ticket, Turn};
 use super::path::Path;
 use super::port::Tunnel;
 use super::stats::WorkerStats;
+use super::team::{Membership, Sealed};
 use crate::drops::DropReason;
 use crate::tunnel::cell::PeerCell;
 use crate::tunnel::endpoint::Endpoint;
 use crate::tunnel::keypair::Keypair;
-use crate::tunnel::messages::{DATA_HEADER_LEN, Message};
+use crate::tunnel::messages::Message;
 use crate::tunnel::time::BootTime;
 use crate::tunnel::transport::Ecn;
 
@@ -61,6 +62,8 @@ pub(super) struct Arrival<'a> {
     pub(super) ecn: Ecn,
     pub(super) parts: Parts<'a>,
     pub(super) now: BootTime,
+    /// Who may open it in place of this worker; none while that keeps up.
+    pub(super) team: Option<&'a Membership>,
 }
 
 impl Arrival<'_> {
@@ -100,13 +103,13 @@ impl Arrival<'_> {
             self.stats.outer_rx_packets.add(1);
             self.stats.outer_rx_bytes.add(packet.len() as u64);
             if let Some(run) = home.as_mut().filter(|r| r.is_for(index)) {
-                run.open(self, packet, at - packet.len(), packets);
+                run.add(packet.len(), at - packet.len(), packets);
                 continue;
             }
             if home.is_none() {
                 home = self.enter(index);
                 if let Some(run) = &mut home {
-                    run.open(self, packet, at - packet.len(), packets);
+                    run.add(packet.len(), at - packet.len(), packets);
                 }
                 continue;
             }
@@ -125,7 +128,7 @@ impl Arrival<'_> {
                 let (bytes, packets) = frame.parts_mut();
                 let copy = &mut bytes[*used..*used + packet.len()];
                 copy.copy_from_slice(packet);
-                run.open(self, copy, *used, packets);
+                run.add(packet.len(), *used, packets);
                 *used += packet.len();
             }
         }
@@ -166,6 +169,7 @@ impl Arrival<'_> {
             keypair,
             cell,
             ticket,
+            bytes: 0,
         })
     }
 }
@@ -175,6 +179,7 @@ struct Run {
     keypair: Arc<Keypair>,
     cell: Arc<PeerCell>,
     ticket: Ticket<Job>,
+    bytes: usize,
 }
 
 impl Run {
@@ -182,36 +187,32 @@ impl Run {
         self.keypair.local_index() == index
     }
 
-    /// Opens one packet in place and notes where it lies.
-    fn open(
-        &mut self,
-        arrival: &Arrival<'_>,
-        packet: &mut [u8],
-        at: usize,
-        packets: &mut Vec<Packet>,
-    ) {
-        match self.keypair.open(arrival.now, packet) {
-            Ok(opened) => {
-                packets.push(Packet {
-                    at: at + DATA_HEADER_LEN,
-                    len: opened.len,
-                    counter: opened.counter,
-                });
-            }
-            Err(reason) => arrival.stats.drops.count(reason),
-        }
+    /// Notes where a packet lies.
+    fn add(&mut self, len: usize, at: usize, packets: &mut Vec<Packet>) {
+        self.bytes += len;
+        packets.push(Packet {
+            at,
+            len,
+            counter: 0,
+        });
     }
 
     fn finish(self, arrival: &Arrival<'_>, frame: Frame) -> Option<Turn<Job>> {
-        if frame.packets().is_empty() {
-            return self.ticket.skip();
-        }
-        self.ticket.complete(Job {
+        let mut sealed = Sealed {
             frame,
+            bytes: self.bytes,
             keypair: self.keypair,
             cell: self.cell,
+            ticket: self.ticket,
             from: arrival.from,
             ecn: arrival.ecn,
-        })
+        };
+        if let Some(team) = arrival.team {
+            match team.ask(sealed, arrival.tunnel) {
+                Ok(()) => return None,
+                Err(back) => sealed = back,
+            }
+        }
+        sealed.open(arrival.stats, arrival.now)
     }
 }

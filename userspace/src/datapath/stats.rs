@@ -54,6 +54,8 @@ pub struct WorkerStats {
     pub mss_clamped: Counter,
     /// Times the send buffer was full and the TUN device had to wait.
     pub backpressure: Counter,
+    /// Frames opened here that another worker received.
+    pub helped: Counter,
     /// What was dropped here, by reason.
     pub drops: DropCounters,
 }

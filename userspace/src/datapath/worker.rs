@@ -22,6 +22,7 @@ use super::outbound::Outbound;
 use super::port::{Event, Port};
 use super::rings::{Doorbell, ROOM_EVERY, RelayInbox, Rings, Way, ring};
 use super::runs::Blocked;
+use super::team::{Membership, Team};
 use crate::drops::DropReason;
 use crate::net::clock;
 use crate::net::udp::{UdpSocket, UdpSockets};
@@ -85,25 +86,29 @@ impl std::fmt::Debug for Command {
 }
 
 impl Handle {
-    /// Starts worker number `index`.
+    /// Starts worker number `index` of a team.
     ///
     /// # Errors
     /// When epoll, an eventfd or a thread cannot be made.
-    pub fn start(index: usize, queues: Arc<Queues>) -> io::Result<Self> {
+    pub fn start(index: usize, queues: Arc<Queues>, team: &Arc<Team>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let bell = Arc::new(Doorbell::new(Waker::new(poll.registry(), WAKE)?));
         let inbox = RelayInbox::new(Arc::clone(&bell));
         let commands = Arc::new(SegQueue::new());
         let frames = FramePool::new(FRAMES);
+        let team = Arc::new(Membership::new(team, index, &bell));
+        let mut inbound = Inbound::new(Arc::clone(&frames), queues);
+        inbound.join(Arc::clone(&team));
         let mut worker = Worker {
             poll,
             commands: Arc::clone(&commands),
-            inbound: Inbound::new(Arc::clone(&frames), queues),
+            inbound,
             outbound: Outbound::new(Arc::clone(&frames)),
             ports: Vec::new(),
             rings: Rings::default(),
             inbox: Arc::clone(&inbox),
             bell: Arc::clone(&bell),
+            team,
             first: 0,
         };
         let thread = thread::Builder::new()
@@ -159,6 +164,7 @@ struct Worker {
     rings: Rings,
     inbox: Arc<RelayInbox>,
     bell: Arc<Doorbell>,
+    team: Arc<Membership>,
     /// Whose turn comes first in the next round; see [`Self::take_turns`].
     first: usize,
 }
@@ -205,6 +211,7 @@ impl Worker {
                     self.inbound.serve_ring(ring, &mut self.ports, now);
                 }
             }
+            self.inbound.help(&mut self.ports, now);
             self.take_turns(now);
             self.rings.kick(now);
             for ring in self.rings.own() {
@@ -253,6 +260,7 @@ impl Worker {
     /// How long there is nothing to do without an event; none: for ever.
     fn timeout(&mut self) -> Option<Duration> {
         let busy = self.rings.is_ready() || self.ports.iter().flatten().any(|p| p.has_work());
+        self.team.set_free(!busy);
         if busy {
             return Some(Duration::ZERO);
         }
@@ -260,7 +268,7 @@ impl Worker {
         // Whoever left work before the bell was set did not ring it. What is behind
         // a run that is stuck waits as long as that does.
         let relayed = !self.inbox.is_empty() && !self.rings.is_stuck();
-        if relayed || !self.commands.is_empty() {
+        if relayed || !self.commands.is_empty() || !self.team.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = clock::boot();

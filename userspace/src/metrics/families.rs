@@ -122,6 +122,11 @@ const WORKER_FAMILIES: &[WorkerFamily] = &[
         "TCP SYNs, either way, whose maximum segment size was lowered to fit the tunnel.",
         |w| w.mss_clamped,
     ),
+    (
+        "ringtun_helped_total",
+        "Frames of packets that this worker opened and another had received: one flow had more than one processor opens.",
+        |w| w.helped,
+    ),
 ];
 
 impl Families {

@@ -150,6 +150,8 @@ pub struct WorkerMetrics {
     pub backpressure: u64,
     /// See [`WorkerStats::mss_clamped`].
     pub mss_clamped: u64,
+    /// See [`WorkerStats::helped`].
+    pub helped: u64,
 }
 
 impl From<&WorkerStats> for WorkerMetrics {
@@ -167,6 +169,7 @@ impl From<&WorkerStats> for WorkerMetrics {
             socket_writes: stats.socket_writes.get(),
             backpressure: stats.backpressure.get(),
             mss_clamped: stats.mss_clamped.get(),
+            helped: stats.helped.get(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod hostile;
 mod net;
 mod pressure;
 mod relays;
+mod team;
 mod wire;
 mod workers;
 

@@ -9,6 +9,7 @@ use ringtun::datapath::handshakes::Queues;
 use ringtun::datapath::offload::VNET_LEN;
 use ringtun::datapath::port::{Port, Tunnel};
 use ringtun::datapath::rings::Way;
+use ringtun::datapath::team::Team;
 use ringtun::datapath::worker::{Command, Handle};
 use ringtun::net::clock;
 use ringtun::xsk::Peer;
@@ -43,8 +44,9 @@ impl Workers {
         );
         net.set_exits(0, true);
         let (ring, kernel, _) = net::ring(net::ifindex(0), 0, 1, &net.options);
+        let team = Team::new(workers);
         let handles: Vec<_> = (0..workers)
-            .map(|at| Handle::start(at, Queues::new(0)).expect("a thread"))
+            .map(|at| Handle::start(at, Queues::new(0), &team).expect("a thread"))
             .collect();
         handles[0].send(Command::AddWay(Way::Own(Box::new(ring))));
         for handle in &handles[1..] {

@@ -335,6 +335,20 @@ pub const CORE: &[Mutation] = &[
 /// `userspace/tests/protocol/`.
 pub const DATAPATH: &[Mutation] = &[
     mutation(
+        "workers are asked for help whatever they do",
+        "team.rs",
+        "member.free.load(Relaxed)",
+        "(member.free.load(Relaxed) || true)",
+        "ring_path::team::who_is_busy_is_not_asked_and_little_is_not_worth_it",
+    ),
+    mutation(
+        "what a helper cannot deliver is lost in silence",
+        "team.rs",
+        "self.tunnel.drops.add(DropReason::TunError, packets);",
+        "self.tunnel.drops.add(DropReason::TunError, packets * 0);",
+        "ring_path::team::a_device_that_the_helper_does_not_have_is_counted",
+    ),
+    mutation(
         "the receive ring is not refilled",
         "rings/ring.rs",
         "let given = self.socket.fill.refill(&mut self.umem, more);",
