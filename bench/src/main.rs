@@ -49,6 +49,8 @@ enum Suite {
     Scale(scale::Arguments),
     /// AF_XDP alone: packets per second received, transmitted, forwarded.
     Ring(ring::Arguments),
+    /// Puts the table of the last run of `tunnel` into README.md.
+    Readme(report::readme::Arguments),
     /// Named network situations: what is expected, and what was seen.
     Scenario(scenario::Arguments),
     /// ringtun against real peers, every combination at once.
@@ -99,6 +101,7 @@ fn main() -> ExitCode {
         Suite::Pipeline(arguments) => pipeline::run(&arguments),
         Suite::Scale(arguments) => scale::run(&arguments),
         Suite::Ring(arguments) => ring::run(&arguments),
+        Suite::Readme(arguments) => report::readme::run(&arguments),
         Suite::Scenario(arguments) => scenario::run(&arguments),
         Suite::Interop(arguments) => interop(&arguments),
         Suite::Kernels(arguments) => kernels(&arguments),

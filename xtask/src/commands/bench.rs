@@ -9,6 +9,9 @@ use anyhow::{Result, ensure};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Each run is added to target/bench/: rows as JSON, charts as SVG, and report.md of the
+last run of each suite.
+
 Options of `tunnel`, after its name:
   --json FILE      write all rows to this file
   --runs N         runs of each implementation and case; the median counts
@@ -40,13 +43,17 @@ Options of `scale`, after its name:
   --passes N       passes of one run, each of 16 handshakes; the median counts
   --peers LIST     numbers of peers, each with ten prefixes")]
 pub struct Arguments {
-    /// The suite: tunnel, ebpf, ring, pipeline, scale
+    /// The suite: tunnel, ebpf, ring, pipeline, scale; all, one after the other; readme, which
+    /// puts the table of the last run of tunnel into README.md
     #[arg(default_value = "tunnel")]
     pub suite: String,
     /// Options of the suite
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub rest: Vec<String>,
 }
+
+/// What `all` runs.
+const SUITES: [&str; 5] = ["ebpf", "pipeline", "scale", "ring", "tunnel"];
 
 #[derive(Debug, Default, clap::Args)]
 pub struct InteropArguments {
@@ -95,7 +102,18 @@ pub struct KernelsArguments {
 /// The suites.
 pub fn run(arguments: &Arguments) -> Result<String> {
     let needs = [packages::DEMO, packages::TEST].concat();
-    bench(&arguments.suite, &arguments.rest, &needs, None)?;
+    if arguments.suite == "all" {
+        ensure!(
+            arguments.rest.is_empty(),
+            "`all` takes no options: give them to one suite, `cargo xtask bench tunnel --runs 1`"
+        );
+        for suite in SUITES {
+            progress::note(&format!("suite {suite}"));
+            bench(suite, &[], &needs, None)?;
+        }
+    } else {
+        bench(&arguments.suite, &arguments.rest, &needs, None)?;
+    }
     Ok(format!(
         "bench: {} measured in {}",
         arguments.suite,

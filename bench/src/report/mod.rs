@@ -1,17 +1,34 @@
-//! Rows of measurements: medians, the JSON file, the table with ratios.
+//! Rows of measurements: medians, the JSON file, the table with ratios, and what is
+//! made of them under `target/bench/`.
+//!
+//! * `scale`: values in the unit that they are read in.
+//! * `plot`: a chart of one metric, as SVG.
+//! * `markdown`: tables and charts of all suites that were run.
+//! * `folder`: the files.
+//! * `readme`: the table in `README.md`.
 
+mod folder;
+mod markdown;
+mod plot;
+pub mod readme;
+mod scale;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What `--json` writes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Version of this shape.
     pub schema: u32,
+    /// When it was measured, UTC.
+    #[serde(default)]
+    pub date: String,
     /// The machine.
     pub host: Host,
     /// Which version of each implementation ran.
@@ -21,7 +38,7 @@ pub struct Report {
 }
 
 /// The machine that measured.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Host {
     /// The processor's name.
     pub cpu: String,
@@ -32,19 +49,19 @@ pub struct Host {
 }
 
 /// One metric of one implementation in one case.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The suite (`tunnel`).
-    pub suite: &'static str,
+    pub suite: Cow<'static, str>,
     /// The case (`tcp1`).
     pub case: String,
     /// The implementation.
     #[serde(rename = "impl")]
     pub implementation: String,
     /// The metric (`goodput`).
-    pub metric: &'static str,
+    pub metric: Cow<'static, str>,
     /// Its unit (`bit/s`).
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// The median of `runs`.
     pub value: f64,
     /// Each run, in order.
@@ -73,6 +90,15 @@ impl Host {
     }
 }
 
+/// The day, as `2026-11-26`.
+fn today() -> String {
+    let output = std::process::Command::new("date")
+        .args(["-u", "+%F"])
+        .output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    text.unwrap_or_default()
+}
+
 /// The middle value; the mean of the two middle ones of an even number; 0 of none.
 #[must_use]
 pub fn median(values: &[f64]) -> f64 {
@@ -96,14 +122,22 @@ impl Row {
         runs: Vec<f64>,
     ) -> Row {
         Row {
-            suite,
+            suite: suite.into(),
             case: case.into(),
             implementation: implementation.into(),
-            metric,
-            unit,
+            metric: metric.into(),
+            unit: unit.into(),
             value: median(&runs),
             runs,
         }
+    }
+
+    /// The least and the most that a run gave.
+    #[must_use]
+    pub fn spread(&self) -> (f64, f64) {
+        let (low, high) = (f64::min, f64::max);
+        let runs = || self.runs.iter().copied();
+        (runs().fold(self.value, low), runs().fold(self.value, high))
     }
 }
 
@@ -115,6 +149,7 @@ impl Report {
     pub fn new(versions: BTreeMap<String, String>, rows: Vec<Row>) -> Result<Report> {
         Ok(Report {
             schema: 1,
+            date: today(),
             host: Host::this()?,
             versions,
             rows,
@@ -130,11 +165,14 @@ impl Report {
         Report::new(BTreeMap::from([(name.to_owned(), version)]), rows)
     }
 
-    /// Writes the file, if there is to be one, and says so.
+    /// Writes the file, if there is to be one, and what is made of it under
+    /// `target/bench/`, and says so.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// A file cannot be written.
     pub fn write(&self, file: Option<&Path>) -> Result<()> {
+        let told = folder::add(&folder::default(), self)?;
+        println!("report: {}", told.display());
         let Some(file) = file else { return Ok(()) };
         let text = serde_json::to_string_pretty(self)?;
         fs::write(file, text + "\n").with_context(|| format!("{}", file.display()))?;
@@ -142,31 +180,44 @@ impl Report {
         Ok(())
     }
 
+    /// Its metrics, in the order of the rows.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<&str> {
+        let mut metrics = Vec::new();
+        for row in &self.rows {
+            if !metrics.contains(&&*row.metric) {
+                metrics.push(&*row.metric);
+            }
+        }
+        metrics
+    }
+
+    /// The rows of one metric.
+    pub fn of_metric<'a>(&'a self, metric: &'a str) -> impl Iterator<Item = &'a Row> {
+        self.rows.iter().filter(move |row| row.metric == metric)
+    }
+
+    /// One value with its runs.
+    #[must_use]
+    pub fn find(&self, case: &str, metric: &str, implementation: &str) -> Option<&Row> {
+        let mut rows = self.rows.iter();
+        rows.find(|row| {
+            row.case == case && row.metric == metric && row.implementation == implementation
+        })
+    }
+
     /// A table per case: each implementation's metrics, and its goodput relative to `reference`.
     #[must_use]
     pub fn table(&self, reference: &str) -> String {
         let value = |case: &str, implementation: &str, metric: &str| {
-            self.rows
-                .iter()
-                .find(|row| {
-                    row.case == case && row.implementation == implementation && row.metric == metric
-                })
-                .map(|row| row.value)
+            self.find(case, metric, implementation).map(|row| row.value)
         };
         let spread = |case: &str, implementation: &str| {
-            self.rows
-                .iter()
-                .find(|row| {
-                    row.case == case
-                        && row.implementation == implementation
-                        && row.metric == "goodput"
-                })
-                .map(|row| {
-                    let low = row.runs.iter().copied().fold(f64::INFINITY, f64::min);
-                    let high = row.runs.iter().copied().fold(0.0, f64::max);
-                    format!("{:.2}–{:.2}", low / 1e9, high / 1e9)
-                })
-                .unwrap_or_default()
+            let row = self.find(case, "goodput", implementation);
+            row.map_or(String::new(), |row| {
+                let (low, high) = row.spread();
+                format!("{:.2}–{:.2}", low / 1e9, high / 1e9)
+            })
         };
         let mut text = format!(
             "{} ({} cores), kernel {}\n{:<6} {:<13} {:>8} {:>13} {:>12} {:>15} {:>15}\n",
@@ -233,6 +284,7 @@ mod tests {
     fn the_file_has_the_agreed_names() {
         let report = Report {
             schema: 1,
+            date: "2026-11-26".into(),
             host: Host {
                 cpu: "c".into(),
                 cores: 2,
@@ -240,11 +292,11 @@ mod tests {
             },
             versions: BTreeMap::new(),
             rows: vec![Row {
-                suite: "tunnel",
+                suite: "tunnel".into(),
                 case: "tcp1".into(),
                 implementation: "none".into(),
-                metric: "goodput",
-                unit: "bit/s",
+                metric: "goodput".into(),
+                unit: "bit/s".into(),
                 value: 1e9,
                 runs: vec![1e9],
             }],
