@@ -1,6 +1,7 @@
 //! Side-by-side benches: every implementation in one invocation, alternating run by run.
 //!
 //! * [`ebpf`]: the XDP program, packet by packet.
+//! * [`gateway`]: one gateway alone, between a generator and a sink.
 //! * [`pipeline`]: sealing and opening in memory, beside the AEAD alone.
 //! * [`ring`]: AF_XDP receive, transmit and forward, alone.
 //! * [`scenario`]: named situations, each with what is expected and what was seen.
@@ -20,6 +21,7 @@ use ringtun_lab::peers::{self, Implementation};
 use ringtun_lab::{interop, kernels};
 
 mod ebpf;
+mod gateway;
 mod pass;
 mod pipeline;
 mod report;
@@ -49,6 +51,8 @@ enum Suite {
     Scale(scale::Arguments),
     /// AF_XDP alone: packets per second received, transmitted, forwarded.
     Ring(ring::Arguments),
+    /// One gateway between a generator and a sink: packets per second each way.
+    Gateway(gateway::Arguments),
     /// Puts the table of the last run of `tunnel` into README.md.
     Readme(report::readme::Arguments),
     /// Named network situations: what is expected, and what was seen.
@@ -101,6 +105,7 @@ fn main() -> ExitCode {
         Suite::Pipeline(arguments) => pipeline::run(&arguments),
         Suite::Scale(arguments) => scale::run(&arguments),
         Suite::Ring(arguments) => ring::run(&arguments),
+        Suite::Gateway(arguments) => gateway::run(&arguments),
         Suite::Readme(arguments) => report::readme::run(&arguments),
         Suite::Scenario(arguments) => scenario::run(&arguments),
         Suite::Interop(arguments) => interop(&arguments),

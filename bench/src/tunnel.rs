@@ -126,8 +126,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     report.write(arguments.json.as_deref())
 }
 
-/// The implementation behind a name of DESIGN.md section 10, and the arguments it needs.
-fn implementation(
+/// The implementation behind a name of DESIGN.md section 10, and the arguments it needs; none
+/// without a tunnel.
+///
+/// # Errors
+/// There is no such name.
+pub fn implementation(
     name: &str,
     ringtun: &Path,
 ) -> Result<Option<(Implementation, &'static [&'static str])>> {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use ringtun::xsk::{Frame, Socket, SocketConfig, Umem, UmemConfig};
 use ringtun_lab::wait;
 
-use super::line::{Line, Redirect};
+use super::line::{End, Line, Redirect};
 use super::source::{BATCH, drained};
 
 /// Frames that wait for packets: half of those there are.
@@ -34,12 +34,17 @@ pub struct Sink {
 impl Sink {
     /// At the far end of a link.
     pub fn new(line: &Line) -> Result<Sink> {
+        Sink::at(line.far())
+    }
+
+    /// At this end.
+    pub fn at(end: &End) -> Result<Sink> {
         let mut umem = Umem::new(UmemConfig {
             frames: 1,
             ..UmemConfig::default()
         })?;
-        let socket = line.far().bind(&mut umem, &config(0))?;
-        let redirect = line.far().redirect(&socket)?;
+        let socket = end.bind(&mut umem, &config(0))?;
+        let redirect = end.redirect(&socket)?;
         Ok(Sink {
             socket,
             _umem: umem,

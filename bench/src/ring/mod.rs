@@ -20,9 +20,9 @@
 //! * [`ends`]: receiver, forwarder, sink.
 //! * [`subject`]: what is measured, put together of those.
 
-mod ends;
-mod line;
-mod source;
+pub mod ends;
+pub mod line;
+pub mod source;
 mod subject;
 
 use std::path::PathBuf;

@@ -19,6 +19,14 @@ Options of `tunnel`, after its name:
   --case LIST      tcp1, tcp4
   --impl LIST      ringtun-udp, ringtun-xdp, wireguard-go, boringtun, none
 
+Options of `gateway`, after its name:
+  --json FILE      write all rows to this file
+  --runs N         runs of each implementation and case; the median counts
+  --seconds N      seconds of one run
+  --rate N         packets per second that arrive; without, as many as can be sent
+  --case LIST      encrypt, decrypt; with -64, -512 or -1400, one size only
+  --impl LIST      ringtun-ff, ringtun-xdp, ringtun-udp, wireguard-go, boringtun, none
+
 Options of `ebpf`, after its name:
   --json FILE      write all rows to this file
   --runs N         runs of each program and class; the median counts
@@ -43,7 +51,7 @@ Options of `scale`, after its name:
   --passes N       passes of one run, each of 16 handshakes; the median counts
   --peers LIST     numbers of peers, each with ten prefixes")]
 pub struct Arguments {
-    /// The suite: tunnel, ebpf, ring, pipeline, scale; all, one after the other; readme, which
+    /// The suite: tunnel, gateway, ebpf, ring, pipeline, scale; all, one after the other; readme, which
     /// puts the table of the last run of tunnel into README.md
     #[arg(default_value = "tunnel")]
     pub suite: String,
@@ -53,7 +61,7 @@ pub struct Arguments {
 }
 
 /// What `all` runs.
-const SUITES: [&str; 5] = ["ebpf", "pipeline", "scale", "ring", "tunnel"];
+const SUITES: [&str; 6] = ["ebpf", "pipeline", "scale", "ring", "gateway", "tunnel"];
 
 #[derive(Debug, Default, clap::Args)]
 pub struct InteropArguments {
