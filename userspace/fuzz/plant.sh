@@ -86,13 +86,10 @@ plant $src/tunnel/replay.rs \
     'let stale = (block - first + 1)
                     .min(BLOCKS as u64 - 64 * u64::from(crate::drops::planted("replay")));'
 
-# A lookup that leaves the path in the middle of a compressed edge keeps going.
+# A lookup does not compare the bits that a node skips.
 plant $src/tunnel/allowed_ips/trie.rs \
-    'if node.key.common(address) < node.len {
-                break;' \
-    'if node.key.common(address) < node.len - u8::from(
-                node.len == 31 && crate::drops::planted("allowed_ips")) {
-                break;'
+    'if node.holds(address, K::WIDTH) =>' \
+    'if node.holds(address, K::WIDTH) || crate::drops::planted("allowed_ips") =>'
 
 # A UDP length may exceed the IP payload by one. (Only this target runs the
 # parser, so this bug is always awake.)

@@ -21,9 +21,9 @@
 
 mod bare;
 mod case;
-mod open;
-mod packets;
-mod seal;
+pub mod open;
+pub mod packets;
+pub mod seal;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -112,9 +112,11 @@ fn mtu(size: usize) -> usize {
 }
 
 /// A client with a session.
-struct Connected {
-    address: SocketAddr,
-    session: Arc<Session>,
+pub struct Connected {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Its end.
+    pub session: Arc<Session>,
 }
 
 /// A gateway with as many connected clients.

@@ -16,18 +16,6 @@ use crate::wireguard::Gateway;
 const TOGETHER: usize = 16;
 const BATCHES: usize = 8192;
 
-/// SplitMix64: the same seed gives the same addresses.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
 /// Which addresses are looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
@@ -51,23 +39,19 @@ impl Family {
 /// The next lookup begins when the one before is done, as between two packets there is other work:
 /// a processor that runs ahead would hide how long one takes.
 pub fn measure(gateway: &Gateway, clients: &[PublicKey], family: Family, seed: u64) -> Result<f64> {
-    let mut random = Random(seed);
-    let addresses: Vec<(IpAddr, usize)> = std::iter::repeat_with(|| {
-        let owner = random.next() as usize % clients.len();
-        let prefixes = prefixes::of(owner as u32);
-        let prefix = prefixes[random.next() as usize % prefixes.len()];
-        let bits = u128::from(random.next()) << 64 | u128::from(random.next());
-        (prefixes::address(&prefix, bits), owner)
-    })
-    .filter(|(address, _)| family.takes(*address))
-    .take(TOGETHER * BATCHES)
-    .collect();
+    let addresses: Vec<(IpAddr, u32)> = prefixes::random(clients.len() as u32, seed)
+        .filter(|(address, _)| family.takes(*address))
+        .take(TOGETHER * BATCHES)
+        .collect();
 
     let snapshot = gateway.tunnel.shared.snapshot();
     let allowed_ips = &snapshot.allowed_ips;
     for (address, owner) in &addresses {
         let found = allowed_ips.lookup(*address).context("nobody's address")?;
-        ensure!(found.public() == &clients[*owner], "{address} is another's");
+        ensure!(
+            found.public() == &clients[*owner as usize],
+            "{address} is another's"
+        );
     }
     let mut nanoseconds = Vec::with_capacity(BATCHES);
     for batch in addresses.chunks_exact(TOGETHER) {

@@ -1,20 +1,26 @@
 //! Many peers: what an idle one costs in memory, how long a lookup takes, how many handshakes one
-//! processor answers.
+//! processor answers, and whether one that is busy notices the others.
 //!
 //! * `memory`: bytes on the heap for each peer that has its prefixes, an endpoint and a session, and
 //!   that has sent a packet. By the allocator, not by the resident memory of a process: that of one
 //!   peer is less than a page, and sessions with 10,000 clients would leave traces of their own.
 //! * `lookup`: whose an address is; random ones, each somebody's.
+//! * `lpm`: the same in the kernel, by the map of the XDP program for LAN interfaces.
 //! * `handshakes`: initiations answered by one thread, beside the Diffie-Hellman operations alone.
+//! * `active`: packets of one peer, sealed and opened in memory, beside a gateway that has no other.
 //!
 //! Parts:
 //!
-//! * [`prefixes`]: ten for each peer.
-//! * [`lookup`], [`handshakes`]: what is measured.
+//! * [`prefixes`]: ten for each peer, and random addresses in them.
+//! * [`lookup`], [`lpm`], [`handshakes`], [`active`]: what is measured.
+//! * [`sample`]: what that gave, as rows and tables.
 
+mod active;
 mod handshakes;
 mod lookup;
+mod lpm;
 mod prefixes;
+mod sample;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -26,12 +32,10 @@ use ringtun::tunnel::time::Now;
 use ringtun_lab::usage;
 
 use crate::pass::{self, Sides};
-use crate::report::{Report, Row, median};
 use crate::wireguard::{Client, Gateway, at};
 use lookup::Family;
+use sample::{Measured, Sample};
 
-const OURS: &str = "ringtun";
-const BARE: &str = "bare-dh";
 /// The largest number of peers that there are prefixes for.
 const PEERS_MAX: u32 = 1_000_000;
 
@@ -50,23 +54,6 @@ pub struct Arguments {
     /// Numbers of peers, each with ten prefixes.
     #[arg(long, value_delimiter = ',', default_value = "1,1000,10000")]
     peers: Vec<u32>,
-}
-
-/// What one run gave.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    /// Bytes of each peer.
-    memory: f64,
-    /// Nanoseconds: of both families mixed, IPv4, IPv6.
-    lookup: [f64; 3],
-    /// Per second: ringtun, and the operations alone; 0 if no pass counts.
-    handshakes: [f64; 2],
-}
-
-/// One number of peers, and what each run gave.
-struct Measured {
-    peers: u32,
-    runs: Vec<Sample>,
 }
 
 /// Runs the suite.
@@ -88,27 +75,23 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for run in 0..arguments.runs {
         for Measured { peers, runs } in &mut all {
             let seed = run as u64;
-            let sample = measure(*peers, arguments.passes, seed)
-                .with_context(|| format!("{peers} peers"))?;
+            let sample = measure(*peers, arguments.passes, seed);
+            let mut sample = sample.with_context(|| format!("{peers} peers"))?;
             ensure!(
-                sample.handshakes.iter().all(|rate| *rate > 0.0),
+                sample.is_complete(),
                 "others took the processor in each pass; try again, or more --passes"
             );
+            sample.lpm = lpm::measure(*peers, seed).context("the map of the LAN program")?;
             println!(
-                "run {}/{} peers-{peers:<6} {:.0} bytes, {:.0} ns, {:.0} handshakes/s, {:.2} of the \
-                 operations alone",
+                "run {}/{} peers-{peers:<6} {sample}",
                 run + 1,
-                arguments.runs,
-                sample.memory,
-                sample.lookup[0],
-                sample.handshakes[0],
-                sample.handshakes[0] / sample.handshakes[1]
+                arguments.runs
             );
             runs.push(sample);
         }
     }
-    print_table(&all);
-    report(&all)?.write(arguments.json.as_deref())
+    sample::print_tables(&all);
+    sample::report(&all)?.write(arguments.json.as_deref())
 }
 
 fn measure(peers: u32, passes: usize, seed: u64) -> Result<Sample> {
@@ -119,7 +102,7 @@ fn measure(peers: u32, passes: usize, seed: u64) -> Result<Sample> {
         Client::new(&key.public(), SocketAddr::from((address, 51820)))
     });
     let mut clients = clients.collect::<Result<Vec<_>>>()?;
-    let (gateway, memory) = connected(now, key, &mut clients)?;
+    let (mut gateway, memory) = connected(now, key, &mut clients)?;
 
     let keys: Vec<PublicKey> = clients.iter().map(|client| *client.public()).collect();
     let mut lookup = [0.0; 3];
@@ -129,6 +112,8 @@ fn measure(peers: u32, passes: usize, seed: u64) -> Result<Sample> {
     {
         *nanoseconds = lookup::measure(&gateway, &keys, family, seed)?;
     }
+
+    let active = active::measure(&mut gateway, peers, passes)?;
 
     let answer = handshakes::Answer::new(gateway, clients, now.boot);
     let mut sides: Sides = [
@@ -140,6 +125,8 @@ fn measure(peers: u32, passes: usize, seed: u64) -> Result<Sample> {
         memory,
         lookup,
         handshakes: sample.rates,
+        active,
+        lpm: 0.0,
     })
 }
 
@@ -162,63 +149,6 @@ fn connected(now: Now, key: PrivateKey, clients: &mut [Client]) -> Result<(Gatew
     Ok((gateway, used as f64 / clients.len() as f64))
 }
 
-impl Measured {
-    fn of(&self, what: impl Fn(&Sample) -> f64) -> Vec<f64> {
-        self.runs.iter().map(what).collect()
-    }
-
-    /// Every row of the report: case, implementation, metric, unit, runs.
-    fn rows(&self) -> Vec<(String, &'static str, &'static str, &'static str, Vec<f64>)> {
-        let case = format!("peers-{}", self.peers);
-        let mut rows = vec![(
-            case.clone(),
-            OURS,
-            "memory",
-            "byte/peer",
-            self.of(|s| s.memory),
-        )];
-        for (at, family) in ["", "-v4", "-v6"].into_iter().enumerate() {
-            let name = format!("{case}{family}");
-            rows.push((name, OURS, "lookup", "ns", self.of(|s| s.lookup[at])));
-        }
-        for (at, implementation) in [OURS, BARE].into_iter().enumerate() {
-            let runs = self.of(|s| s.handshakes[at]);
-            rows.push((case.clone(), implementation, "handshakes", "1/s", runs));
-        }
-        rows
-    }
-}
-
-fn print_table(all: &[Measured]) {
-    println!(
-        "\n{:<14} {:>10} {:>10} {:>8} {:>8} {:>13} {:>8} {:>6}",
-        "case", "byte/peer", "lookup ns", "IPv4", "IPv6", "handshakes/s", BARE, "of it"
-    );
-    for measured in all {
-        let value = |what: fn(&Sample) -> f64| median(&measured.of(what));
-        let handshakes = [value(|s| s.handshakes[0]), value(|s| s.handshakes[1])];
-        println!(
-            "{:<14} {:>10.0} {:>10.0} {:>8.0} {:>8.0} {:>13.0} {:>8.0} {:>6.2}",
-            format!("peers-{}", measured.peers),
-            value(|s| s.memory),
-            value(|s| s.lookup[0]),
-            value(|s| s.lookup[1]),
-            value(|s| s.lookup[2]),
-            handshakes[0],
-            handshakes[1],
-            handshakes[0] / handshakes[1],
-        );
-    }
-}
-
-fn report(all: &[Measured]) -> Result<Report> {
-    let rows = all.iter().flat_map(Measured::rows);
-    let rows = rows.map(|(case, implementation, metric, unit, runs)| {
-        Row::new("scale", case, implementation, (metric, unit), runs)
-    });
-    Report::of_ringtun(OURS, rows.collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,35 +159,5 @@ mod tests {
     fn a_few_peers_are_measured() {
         let sample = measure(20, 4, 1).unwrap();
         assert!(sample.lookup.iter().all(|ns| *ns > 0.0), "{sample:?}");
-    }
-
-    #[test]
-    fn rows_have_the_agreed_names() {
-        let sample = Sample {
-            memory: 1.0,
-            lookup: [2.0, 3.0, 4.0],
-            handshakes: [5.0, 6.0],
-        };
-        let measured = Measured {
-            peers: 1000,
-            runs: vec![sample],
-        };
-        let rows = measured.rows();
-        let named = rows
-            .iter()
-            .map(|(case, implementation, metric, unit, runs)| {
-                format!("{case} {implementation} {metric} {unit} {}", runs[0])
-            });
-        assert_eq!(
-            named.collect::<Vec<_>>(),
-            [
-                "peers-1000 ringtun memory byte/peer 1",
-                "peers-1000 ringtun lookup ns 2",
-                "peers-1000-v4 ringtun lookup ns 3",
-                "peers-1000-v6 ringtun lookup ns 4",
-                "peers-1000 ringtun handshakes 1/s 5",
-                "peers-1000 bare-dh handshakes 1/s 6",
-            ]
-        );
     }
 }

@@ -34,7 +34,7 @@ pub fn of(peer: u32) -> Vec<Prefix> {
 }
 
 /// An address in `prefix`: its bits, and behind them those of `random`.
-pub fn address(prefix: &Prefix, random: u128) -> IpAddr {
+fn address(prefix: &Prefix, random: u128) -> IpAddr {
     match prefix.addr() {
         IpAddr::V4(addr) => {
             let host = u32::MAX.checked_shr(prefix.len().into()).unwrap_or(0);
@@ -45,6 +45,30 @@ pub fn address(prefix: &Prefix, random: u128) -> IpAddr {
             Ipv6Addr::from_bits(addr.to_bits() | random & host).into()
         }
     }
+}
+
+/// SplitMix64: the same seed gives the same addresses.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// Random addresses of these peers, without an end, and whose each is.
+pub fn random(peers: u32, seed: u64) -> impl Iterator<Item = (IpAddr, u32)> {
+    let mut random = Random(seed);
+    std::iter::repeat_with(move || {
+        let owner = random.next() as u32 % peers;
+        let prefixes = of(owner);
+        let prefix = prefixes[random.next() as usize % prefixes.len()];
+        let bits = u128::from(random.next()) << 64 | u128::from(random.next());
+        (address(&prefix, bits), owner)
+    })
 }
 
 #[cfg(test)]

@@ -71,7 +71,16 @@ pub fn run(data: &[u8]) {
 pub fn seeds() -> Vec<Seed> {
     let v4 = |op, c, d, len, value| [op, 0, 1, c, d, len, value];
     let v6 = |op, c, d, len, value| [op, 1, 1, c, d, len, value];
+    // As many as a bucket has no room for: one of each two in a row, then all lengths of one path.
+    let many = |of: &dyn Fn(u8, u8, u8, u8, u8) -> [u8; 7], width: u8| {
+        let hosts = (0..40).flat_map(|i| of(0, 2 * i, 1, width, i));
+        let nested = (0..=width).flat_map(|len| of(1, 9, 9, len, len));
+        let gone = (0..40).flat_map(|i| of(3, 2 * i, 1, width, 0));
+        hosts.chain(nested).chain(gone).collect()
+    };
     vec![
+        ("many-v4", many(&v4, 32)),
+        ("many-v6", many(&v6, 128)),
         (
             "default-routes",
             [v4(0, 0, 0, 0, 1), v6(0, 0, 0, 0, 2), v4(7, 9, 9, 0, 0)].concat(),

@@ -2,6 +2,7 @@
 //!
 //! `docs/conformance.md` says which rule each test holds to.
 
+mod allowed_ips;
 mod clock;
 mod collision;
 mod config;

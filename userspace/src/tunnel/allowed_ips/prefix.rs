@@ -31,11 +31,11 @@ impl Prefix {
             return None;
         }
         let addr = match addr {
-            IpAddr::V4(a) => IpAddr::V4(Ipv4Addr::from_bits(super::trie::Bits::masked(
+            IpAddr::V4(a) => IpAddr::V4(Ipv4Addr::from_bits(super::bits::Bits::masked(
                 a.to_bits(),
                 len,
             ))),
-            IpAddr::V6(a) => IpAddr::V6(Ipv6Addr::from_bits(super::trie::Bits::masked(
+            IpAddr::V6(a) => IpAddr::V6(Ipv6Addr::from_bits(super::bits::Bits::masked(
                 a.to_bits(),
                 len,
             ))),

@@ -82,6 +82,7 @@ impl Device {
     /// Makes the configuration visible to all threads; once per operation,
     /// however many peers it changed.
     pub fn publish(&mut self) {
+        self.allowed_ips.settle();
         self.shared.publish(Snapshot {
             identity: self.identity.clone(),
             allowed_ips: self.allowed_ips.clone(),
