@@ -9,12 +9,23 @@ use anyhow::{Result, ensure};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Options of `tunnel`, after its name:
-  --json FILE      write all rows to this file
-  --runs N         runs of each implementation and case; the median counts
-  --seconds N      seconds of one run
-  --case LIST      tcp1, tcp4
-  --impl LIST      ringtun-udp, ringtun-xdp, wireguard-go, boringtun, none
+Without a suite: tunnel, pipeline, ebpf, scale and ring, each shorter than alone; what each is
+run with is printed. Every suite leaves its rows (JSON), pictures (SVG) and a report of all in
+target/bench/report.md.
+
+Options of `tunnel`, after its name (`tunnel --help` has more):
+  --json FILE         write all rows to this file too
+  --runs N            runs of each implementation and case; the median counts
+  --seconds N         seconds of one run, and of the confirmation of a loss-free rate
+  --probe-seconds N   seconds of each probe of the search for that rate
+  --case LIST         tcp1, tcp4, udp64, udp512, udp1400, imix, rtt-idle, rtt-load
+  --impl LIST         ringtun-udp, ringtun-xdp, wireguard-go, boringtun, none
+  --congestion NAME   TCP's congestion control, the same for all
+  --train N           packets that the generator gives to the kernel at once
+
+Options of `readme`, after its name:
+  --json FILE      the rows of a run of `tunnel`
+  --readme FILE    where its table goes, between two marks
 
 Options of `ebpf`, after its name:
   --json FILE      write all rows to this file
@@ -40,8 +51,8 @@ Options of `scale`, after its name:
   --passes N       passes of one run, each of 16 handshakes; the median counts
   --peers LIST     numbers of peers, each with ten prefixes")]
 pub struct Arguments {
-    /// The suite: tunnel, ebpf, ring, pipeline, scale
-    #[arg(default_value = "tunnel")]
+    /// The suite: tunnel, pipeline, ebpf, scale, ring; all; or readme
+    #[arg(default_value = "all")]
     pub suite: String,
     /// Options of the suite
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -97,7 +108,7 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     let needs = [packages::DEMO, packages::TEST].concat();
     bench(&arguments.suite, &arguments.rest, &needs, None)?;
     Ok(format!(
-        "bench: {} measured in {}",
+        "bench: {} done in {}",
         arguments.suite,
         progress::elapsed()
     ))
