@@ -9,12 +9,13 @@
 //! * [`wireguard`]: a gateway and clients in memory, for [`pipeline`] and [`scale`].
 //! * [`scale`]: memory, lookups and handshakes with many peers.
 //! * [`pass`]: short stretches of work, two sides taking turns.
-//! * [`report`]: rows, medians, the JSON file and the table with ratios.
+//! * [`load`]: datagrams at a rate, and round trips.
+//! * [`report`]: rows, medians, files, tables and pictures.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use ringtun_lab::peers::kernel::Series;
 use ringtun_lab::peers::{self, Implementation};
@@ -22,6 +23,7 @@ use ringtun_lab::{interop, kernels};
 
 mod ebpf;
 mod gateway;
+mod load;
 mod pass;
 mod pipeline;
 mod report;
@@ -41,7 +43,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Suite {
-    /// Whole tunnels between two namespaces: goodput and processor time.
+    /// tunnel, gateway, pipeline, ebpf, scale and ring, each shorter than alone.
+    All,
+    /// Puts the table of a run of `tunnel` between the marks of README.md.
+    Readme(report::readme::Arguments),
+    /// Whole tunnels between two namespaces: goodput, loss-free rates, round trips, processor time.
     Tunnel(tunnel::Arguments),
     /// The XDP program: nanoseconds per packet of each class.
     Ebpf(ebpf::Arguments),
@@ -53,8 +59,6 @@ enum Suite {
     Ring(ring::Arguments),
     /// One gateway between a generator and a sink: packets per second each way.
     Gateway(gateway::Arguments),
-    /// Puts the table of the last run of `tunnel` into README.md.
-    Readme(report::readme::Arguments),
     /// Named network situations: what is expected, and what was seen.
     Scenario(scenario::Arguments),
     /// ringtun against real peers, every combination at once.
@@ -99,24 +103,47 @@ fn default_binary() -> PathBuf {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringtun-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What `all` runs: each suite once, in some minutes together.
+const SHORT: [&str; 6] = [
+    "tunnel --runs 1 --seconds 2 --case tcp1,udp1400,imix,rtt-idle,rtt-load",
+    "gateway --runs 1 --seconds 1",
+    "pipeline --runs 1 --passes 100",
+    "ebpf --runs 3 --packets 100000",
+    "scale --runs 1 --passes 30 --peers 1,1000",
+    "ring --runs 1 --seconds 1",
+];
+
+fn all() -> Result<()> {
+    for suite in SHORT {
+        println!("\nbench {suite}");
+        let words = ["ringtun-bench"].into_iter().chain(suite.split(' '));
+        run(Arguments::try_parse_from(words)?.command).context(suite)?;
+    }
+    Ok(())
+}
+
+fn run(suite: Suite) -> Result<()> {
+    match suite {
+        Suite::All => all(),
+        Suite::Readme(arguments) => report::readme::run(&arguments),
         Suite::Tunnel(arguments) => tunnel::run(&arguments),
         Suite::Ebpf(arguments) => ebpf::run(&arguments),
         Suite::Pipeline(arguments) => pipeline::run(&arguments),
         Suite::Scale(arguments) => scale::run(&arguments),
         Suite::Ring(arguments) => ring::run(&arguments),
         Suite::Gateway(arguments) => gateway::run(&arguments),
-        Suite::Readme(arguments) => report::readme::run(&arguments),
         Suite::Scenario(arguments) => scenario::run(&arguments),
         Suite::Interop(arguments) => interop(&arguments),
         Suite::Kernels(arguments) => kernels(&arguments),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ringtun-bench: {error:#}");
-            ExitCode::FAILURE
-        }
     }
 }
 
@@ -152,4 +179,20 @@ fn kernels(arguments: &Kernels) -> Result<()> {
         ringtun: arguments.ringtun.clone(),
         cache: peers::default_cache(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn what_all_runs_can_be_run() {
+        Arguments::command().debug_assert();
+        for suite in SHORT {
+            let words = ["ringtun-bench"].into_iter().chain(suite.split(' '));
+            assert!(Arguments::try_parse_from(words).is_ok(), "{suite}");
+        }
+    }
 }

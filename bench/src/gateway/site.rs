@@ -21,7 +21,7 @@ use ringtun_lab::tunnel::{MTU, PORT};
 use super::generator::Generator;
 use crate::ring::ends::Sink;
 use crate::ring::line::{End, Line};
-use crate::tunnel;
+use crate::tunnel::subject;
 use crate::wireguard::{Client, Session};
 
 /// The gateway's addresses, and whom it reaches on each link.
@@ -93,14 +93,7 @@ impl Site {
         let lan = Line::new()?;
         let wan = lan.after()?;
         addresses(&lan, &wan)?;
-        let arguments = ["--lan", &lan.far().device, "--fast-forward"];
-        let (implementation, more) = match name {
-            "ringtun-ff" => (
-                tunnel::implementation("ringtun-xdp", ringtun)?,
-                &arguments[..],
-            ),
-            other => (tunnel::implementation(other, ringtun)?, &[][..]),
-        };
+        let implementation = subject::implementation(name, ringtun)?;
         let ns = &lan.far().ns;
         let Some((implementation, io)) = implementation else {
             ns.ip(&format!("route add 10.2.0.0/16 via {}\n", WAN[1]))?;
@@ -114,7 +107,7 @@ impl Site {
         };
         let peer = implementation.prepare(&peers::default_cache())?;
         let device = names::unique("w");
-        let device = Device::start_with(&peer, ns, &device, &[io, more].concat())?;
+        let device = Device::start_with(&peer, ns, &device, io)?;
         let keys = Keys::generate()?;
         let gateway = PublicKey::from_base64(&keys.public)?;
         let client = Client::new(&gateway, SocketAddr::from((WAN[1], PORT)))?;

@@ -1,95 +1,139 @@
-//! Tables and charts of what was measured.
+//! Tables of Markdown.
 
-use super::scale::Scale;
-use super::{Report, Row};
+use super::format::{scale, scaled};
+use super::{Report, pivot};
 
-/// What ratios refer to, the first that a table has.
-const REFERENCES: [&str; 5] = ["wireguard-go", "bare-aead", "bare-dh", "xdp-pass", "none"];
+/// How each case reads for somebody who does not know its name.
+const CASES: [(&str, &str); 8] = [
+    ("tcp1", "one TCP stream"),
+    ("tcp4", "four TCP streams"),
+    ("udp64", "UDP in IP payloads of 64 bytes"),
+    ("udp512", "UDP in IP payloads of 512 bytes"),
+    ("udp1400", "UDP in IP payloads of 1400 bytes"),
+    ("imix", "UDP, 7:4:1 of 64, 576 and 1400 bytes"),
+    ("rtt-idle", "round trip, idle"),
+    ("rtt-load", "round trip beside a TCP stream"),
+];
 
-/// One suite: machine, versions, a chart and a table for each metric. `chart` names
-/// the file of a metric's chart.
-#[must_use]
-pub fn suite(name: &str, report: &Report, chart: impl Fn(&str) -> String) -> String {
-    let host = &report.host;
-    let mut text = format!(
-        "## {name}\n\n{}, {}, {} processors, Linux {}. Medians; the range of all runs in brackets.\n\n",
-        report.date, host.cpu, host.cores, host.kernel
-    );
-    for (implementation, version) in &report.versions {
-        text += &format!("- {implementation}: {version}\n");
-    }
-    for metric in report.metrics() {
-        let rows: Vec<_> = report.of_metric(metric).collect();
-        text += &format!("\n### {metric}\n\n![{metric}]({})\n\n", chart(metric));
-        text += &table(&rows);
-    }
-    text
+/// How each metric does.
+const METRICS: [(&str, &str); 3] = [
+    ("loss-free", "loss-free"),
+    ("cpu-machine", "CPU of the machine"),
+    ("cpu-process", "CPU of both ends' programs"),
+];
+
+/// What a name stands for; itself, if that is not known.
+fn plain<'a>(name: &'a str, of: &[(&str, &'static str)]) -> &'a str {
+    of.iter()
+        .find(|(known, _)| *known == name)
+        .map_or(name, |(_, text)| text)
 }
 
-/// A line for each case and implementation.
-#[must_use]
-pub fn table(rows: &[&Row]) -> String {
-    let largest = rows.iter().map(|row| row.value).fold(0.0, f64::max);
-    let Some(first) = rows.first() else {
-        return String::new();
-    };
-    let scale = Scale::of(&first.unit, largest);
-    let has = |name: &&&str| rows.iter().any(|row| row.implementation == **name);
-    let reference = REFERENCES.iter().find(has);
-    let against = reference.map_or(String::new(), |name| format!(" of {name} |"));
-    let mut text = format!("| case | implementation | {} | |{against}\n", scale.unit);
-    text += "|---|---|---:|---|";
-    text += if reference.is_some() { "---:|\n" } else { "\n" };
-    for row in rows {
-        let (low, high) = row.spread();
-        let range = format!("({}–{})", scale.show(low), scale.show(high));
-        text += &format!(
-            "| {} | {} | {} | {range} |",
-            row.case,
-            row.implementation,
-            scale.show(row.value)
-        );
-        if let Some(reference) = reference {
-            let other = rows
-                .iter()
-                .find(|other| other.case == row.case && other.implementation == *reference);
-            text += &match other {
-                Some(other) if other.value > 0.0 => format!(" {:.2} |", row.value / other.value),
-                _ => " |".to_owned(),
+/// Text that a cell of a table can hold.
+fn cell(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('|', "\\|")
+        .replace('<', "&lt;")
+}
+
+/// A line for each case and metric, a column for each implementation: the median, how it compares,
+/// and the lowest and highest run.
+pub fn table(report: &Report) -> String {
+    let implementations = pivot::implementations(&report.rows);
+    let mut text = String::from("| |");
+    for name in &implementations {
+        let version = report.versions.get(*name).map_or("", String::as_str);
+        text.push_str(&format!(" {} |", cell(format!("{name} {version}").trim())));
+    }
+    text.push_str(&format!(
+        "\n|---|{}\n",
+        "---|".repeat(implementations.len())
+    ));
+    for line in pivot::lines(&report.rows) {
+        let (unit, _) = scale(line.unit);
+        text.push_str(&format!(
+            "| {}: {}, {} |",
+            cell(plain(line.case, &CASES)),
+            cell(plain(line.metric, &METRICS)),
+            cell(unit)
+        ));
+        for name in &implementations {
+            let Some(row) = line.of(name) else {
+                text.push_str(" |");
+                continue;
             };
+            let (low, high) = row.spread();
+            text.push_str(&format!(" {}", scaled(row.value, line.unit)));
+            if let Some(ratio) = line.ratio(row) {
+                text.push_str(&format!(", {ratio:.2} ×"));
+            }
+            if row.runs.len() > 1 {
+                text.push_str(&format!(
+                    " ({}–{})",
+                    scaled(low, line.unit),
+                    scaled(high, line.unit)
+                ));
+            }
+            text.push_str(" |");
         }
         text.push('\n');
     }
     text
 }
 
+/// A suite: what it was measured on, pictures, and the table.
+pub fn section(report: &Report, pictures: &[String]) -> String {
+    let mut text = format!(
+        "## {}\n\n{}.\n\n",
+        report.suite(),
+        cell(&report.circumstances())
+    );
+    for picture in pictures {
+        text.push_str(&format!("![{picture}]({picture})\n\n"));
+    }
+    let references: Vec<_> = pivot::lines(&report.rows)
+        .iter()
+        .filter_map(|line| line.reference)
+        .collect();
+    if let Some(reference) = references.first() {
+        text.push_str(&format!("Medians; × is against {reference}"));
+        if references.iter().any(|other| other != reference) {
+            text.push_str(" or what a case has in its place");
+        }
+        text.push_str("; in brackets the lowest and the highest run.\n\n");
+    }
+    text + &table(report)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::tests::example;
     use super::*;
 
     #[test]
-    fn a_table_has_the_ratio_to_the_reference_of_the_same_case() {
-        let row = |case, implementation, value| {
-            let metric = ("goodput", "bit/s");
-            Row::new("tunnel", case, implementation, metric, vec![value])
-        };
-        let rows = [
-            row("tcp1", "ringtun-udp", 4e9),
-            row("tcp1", "wireguard-go", 2e9),
-            row("tcp4", "ringtun-udp", 5e9),
-        ];
-        let text = table(&rows.iter().collect::<Vec<_>>());
-        let lines: Vec<_> = text.lines().collect();
-        assert_eq!(
-            lines[0],
-            "| case | implementation | Gbit/s | | of wireguard-go |"
+    fn a_table_has_medians_ratios_and_spreads() {
+        let expected = "\
+| | ringtun-udp | wireguard-go 0.0.1 |
+|---|---|---|
+| one TCP stream: goodput, Gbit/s | 5.00, 2.50 × (4.00–6.00) | 2.00 (2.00–3.00) |
+| round trip, idle: p50, µs | 100 | |
+";
+        assert_eq!(table(&example()), expected);
+    }
+
+    #[test]
+    fn a_section_names_the_machine_and_shows_its_pictures() {
+        let text = section(&example(), &["tunnel-goodput.svg".into()]);
+        assert!(
+            text.starts_with("## tunnel\n\n2026-11-26, 2 cores of A & B &lt;1>, Linux 6.18"),
+            "{text}"
         );
-        assert_eq!(lines[1], "|---|---|---:|---|---:|");
-        assert_eq!(
-            lines[2],
-            "| tcp1 | ringtun-udp | 4.00 | (4.00–4.00) | 2.00 |"
-        );
-        assert_eq!(lines[4], "| tcp4 | ringtun-udp | 5.00 | (5.00–5.00) | |");
-        assert_eq!(table(&[]), "");
+        assert!(text.contains("![tunnel-goodput.svg](tunnel-goodput.svg)"));
+        assert!(text.contains("× is against wireguard-go;"));
+    }
+
+    #[test]
+    fn a_cell_ends_where_it_should() {
+        assert_eq!(cell("a|b\\"), "a\\|b\\\\");
     }
 }

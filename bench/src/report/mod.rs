@@ -1,44 +1,48 @@
-//! Rows of measurements: medians, the JSON file, the table with ratios, and what is
-//! made of them under `target/bench/`.
+//! Rows of measurements, and what is made of them.
 //!
-//! * `scale`: values in the unit that they are read in.
-//! * `plot`: a chart of one metric, as SVG.
-//! * `markdown`: tables and charts of all suites that were run.
-//! * `folder`: the files.
-//! * `readme`: the table in `README.md`.
+//! * [`format`]: numbers, units and dates for people.
+//! * [`pivot`]: rows as a table, a column for each implementation.
+//! * [`markdown`], [`plot`]: tables and bars; [`svg`] has the parts of a picture.
+//! * [`files`]: `target/bench/`, where all of it is written to.
+//! * [`readme`]: the table between two marks of another file.
 
-mod folder;
+pub mod files;
+pub mod format;
 mod markdown;
+mod pivot;
 mod plot;
 pub mod readme;
-mod scale;
+mod svg;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 /// What `--json` writes.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Report {
     /// Version of this shape.
     pub schema: u32,
-    /// When it was measured, UTC.
+    /// The day, of UTC.
     #[serde(default)]
     pub date: String,
     /// The machine.
     pub host: Host,
     /// Which version of each implementation ran.
     pub versions: BTreeMap<String, String>,
+    /// What was the same for all of them.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
     /// The measurements.
     pub rows: Vec<Row>,
 }
 
 /// The machine that measured.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Host {
     /// The processor's name.
     pub cpu: String,
@@ -49,19 +53,19 @@ pub struct Host {
 }
 
 /// One metric of one implementation in one case.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Row {
     /// The suite (`tunnel`).
-    pub suite: Cow<'static, str>,
+    pub suite: String,
     /// The case (`tcp1`).
     pub case: String,
     /// The implementation.
     #[serde(rename = "impl")]
     pub implementation: String,
     /// The metric (`goodput`).
-    pub metric: Cow<'static, str>,
+    pub metric: String,
     /// Its unit (`bit/s`).
-    pub unit: Cow<'static, str>,
+    pub unit: String,
     /// The median of `runs`.
     pub value: f64,
     /// Each run, in order.
@@ -90,15 +94,6 @@ impl Host {
     }
 }
 
-/// The day, as `2026-11-26`.
-fn today() -> String {
-    let output = std::process::Command::new("date")
-        .args(["-u", "+%F"])
-        .output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    text.unwrap_or_default()
-}
-
 /// The middle value; the mean of the two middle ones of an even number; 0 of none.
 #[must_use]
 pub fn median(values: &[f64]) -> f64 {
@@ -115,43 +110,50 @@ impl Row {
     /// What runs gave.
     #[must_use]
     pub fn new(
-        suite: &'static str,
+        suite: &str,
         case: impl Into<String>,
         implementation: impl Into<String>,
-        (metric, unit): (&'static str, &'static str),
+        (metric, unit): (&str, &str),
         runs: Vec<f64>,
     ) -> Row {
         Row {
-            suite: suite.into(),
+            suite: suite.to_owned(),
             case: case.into(),
             implementation: implementation.into(),
-            metric: metric.into(),
-            unit: unit.into(),
+            metric: metric.to_owned(),
+            unit: unit.to_owned(),
             value: median(&runs),
             runs,
         }
     }
 
-    /// The least and the most that a run gave.
+    /// One run more.
+    pub fn add(&mut self, run: f64) {
+        self.runs.push(run);
+        self.value = median(&self.runs);
+    }
+
+    /// The lowest and the highest run.
     #[must_use]
     pub fn spread(&self) -> (f64, f64) {
-        let (low, high) = (f64::min, f64::max);
-        let runs = || self.runs.iter().copied();
-        (runs().fold(self.value, low), runs().fold(self.value, high))
+        let fold = |f: fn(f64, f64) -> f64| self.runs.iter().copied().fold(self.value, f);
+        (fold(f64::min), fold(f64::max))
     }
 }
 
 impl Report {
-    /// What this machine gave.
+    /// What this machine gave today.
     ///
     /// # Errors
     /// As [`Host::this`].
     pub fn new(versions: BTreeMap<String, String>, rows: Vec<Row>) -> Result<Report> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         Ok(Report {
             schema: 1,
-            date: today(),
+            date: format::date(now.as_secs()),
             host: Host::this()?,
             versions,
+            settings: BTreeMap::new(),
             rows,
         })
     }
@@ -165,36 +167,40 @@ impl Report {
         Report::new(BTreeMap::from([(name.to_owned(), version)]), rows)
     }
 
-    /// Writes the file, if there is to be one, and what is made of it under
-    /// `target/bench/`, and says so.
+    /// Reads what was written.
+    ///
+    /// # Errors
+    /// There is no such file, or it is something else.
+    pub fn read(file: &Path) -> Result<Report> {
+        let text = fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
+        let report: Report = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no report", file.display()))?;
+        anyhow::ensure!(
+            report.schema == 1,
+            "{} has schema {}, this reads 1",
+            file.display(),
+            report.schema
+        );
+        Ok(report)
+    }
+
+    /// Writes the file, if there is to be one, and the report under `target/bench/`; says so.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn write(&self, file: Option<&Path>) -> Result<()> {
-        let told = folder::add(&folder::default(), self)?;
-        println!("report: {}", told.display());
-        let Some(file) = file else { return Ok(()) };
-        let text = serde_json::to_string_pretty(self)?;
-        fs::write(file, text + "\n").with_context(|| format!("{}", file.display()))?;
-        println!("written to {}", file.display());
+        if let Some(file) = file {
+            self.save(file)?;
+            println!("written to {}", file.display());
+        }
+        let report = files::update(&files::directory(), self)?;
+        println!("report: {}", report.display());
         Ok(())
     }
 
-    /// Its metrics, in the order of the rows.
-    #[must_use]
-    pub fn metrics(&self) -> Vec<&str> {
-        let mut metrics = Vec::new();
-        for row in &self.rows {
-            if !metrics.contains(&&*row.metric) {
-                metrics.push(&*row.metric);
-            }
-        }
-        metrics
-    }
-
-    /// The rows of one metric.
-    pub fn of_metric<'a>(&'a self, metric: &'a str) -> impl Iterator<Item = &'a Row> {
-        self.rows.iter().filter(move |row| row.metric == metric)
+    fn save(&self, file: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        fs::write(file, text + "\n").with_context(|| format!("{}", file.display()))
     }
 
     /// One value with its runs.
@@ -206,55 +212,48 @@ impl Report {
         })
     }
 
-    /// A table per case: each implementation's metrics, and its goodput relative to `reference`.
+    /// The suite of its rows.
     #[must_use]
-    pub fn table(&self, reference: &str) -> String {
-        let value = |case: &str, implementation: &str, metric: &str| {
-            self.find(case, metric, implementation).map(|row| row.value)
-        };
-        let spread = |case: &str, implementation: &str| {
-            let row = self.find(case, "goodput", implementation);
-            row.map_or(String::new(), |row| {
-                let (low, high) = row.spread();
-                format!("{:.2}–{:.2}", low / 1e9, high / 1e9)
-            })
-        };
-        let mut text = format!(
-            "{} ({} cores), kernel {}\n{:<6} {:<13} {:>8} {:>13} {:>12} {:>15} {:>15}\n",
-            self.host.cpu,
-            self.host.cores,
-            self.host.kernel,
-            "case",
-            "impl",
-            "Gbit/s",
-            "(min–max)",
-            format!("vs {}", short(reference)),
-            "machine s/GB",
-            "process s/GB"
-        );
-        let mut seen = Vec::new();
-        for row in &self.rows {
-            let key = (&row.case, &row.implementation);
-            if seen.contains(&key) {
-                continue;
-            }
-            seen.push(key);
-            let (case, implementation) = (row.case.as_str(), row.implementation.as_str());
-            let goodput = value(case, implementation, "goodput").unwrap_or(0.0);
-            let ratio = value(case, reference, "goodput")
-                .filter(|other| *other > 0.0)
-                .map_or("-".into(), |other| format!("{:.2}", goodput / other));
-            let seconds = |metric: &str| {
-                value(case, implementation, metric).map_or("-".into(), |s| format!("{s:.2}"))
-            };
-            text.push_str(&format!(
-                "{case:<6} {implementation:<13} {:>8.2} {:>13} {ratio:>12} {:>15} {:>15}\n",
-                goodput / 1e9,
-                spread(case, implementation),
-                seconds("cpu-machine"),
-                seconds("cpu-process"),
-            ));
+    pub fn suite(&self) -> &str {
+        self.rows.first().map_or("", |row| &row.suite)
+    }
+
+    /// The machine, the day, and what was the same for all, in a line.
+    #[must_use]
+    pub fn circumstances(&self) -> String {
+        let Host { cpu, cores, kernel } = &self.host;
+        let mut text = format!("{}, {cores} cores of {cpu}, Linux {kernel}", self.date);
+        for (name, value) in &self.settings {
+            text.push_str(&format!(", {name} {value}"));
         }
+        text
+    }
+
+    /// For a terminal: a line for each measurement, and how it compares.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut text = format!("{}\n", self.circumstances());
+        for line in pivot::lines(&self.rows) {
+            let (unit, _) = format::scale(line.unit);
+            text.push_str(&format!("\n{} {}, {unit}\n", line.case, line.metric));
+            for row in &line.rows {
+                let (low, high) = row.spread();
+                let spread = format!(
+                    "({}–{})",
+                    format::scaled(low, line.unit),
+                    format::scaled(high, line.unit)
+                );
+                let ratio = line.ratio(row).map_or(String::new(), |ratio| {
+                    format!("{ratio:.2} × {}", line.reference.unwrap_or_default())
+                });
+                text.push_str(&format!(
+                    "  {:<13} {:>8} {spread:>17}  {ratio}\n",
+                    row.implementation,
+                    format::scaled(row.value, line.unit)
+                ));
+            }
+        }
+        text.push('\n');
         for (implementation, version) in &self.versions {
             text.push_str(&format!("{implementation}: {version}\n"));
         }
@@ -262,50 +261,5 @@ impl Report {
     }
 }
 
-fn short(reference: &str) -> &str {
-    match reference {
-        "wireguard-go" => "wg-go",
-        other => other,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn medians() {
-        assert_eq!(median(&[]), 0.0);
-        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
-    }
-
-    #[test]
-    fn the_file_has_the_agreed_names() {
-        let report = Report {
-            schema: 1,
-            date: "2026-11-26".into(),
-            host: Host {
-                cpu: "c".into(),
-                cores: 2,
-                kernel: "k".into(),
-            },
-            versions: BTreeMap::new(),
-            rows: vec![Row {
-                suite: "tunnel".into(),
-                case: "tcp1".into(),
-                implementation: "none".into(),
-                metric: "goodput".into(),
-                unit: "bit/s".into(),
-                value: 1e9,
-                runs: vec![1e9],
-            }],
-        };
-        let json = serde_json::to_value(&report).unwrap();
-        assert_eq!(json["schema"], 1);
-        assert_eq!(json["host"]["cores"], 2);
-        assert_eq!(json["rows"][0]["impl"], "none");
-        assert_eq!(json["rows"][0]["value"], 1e9);
-        assert!(report.table("none").contains("1.00"));
-    }
-}
+mod tests;

@@ -1,211 +1,203 @@
-//! A chart of one metric: a bar for each implementation in each case, its median
-//! beside it, and a line from the least to the most that a run gave.
+//! Bars: a group for each case, a bar for each implementation, whiskers from the lowest run to the
+//! highest.
 
-use super::Row;
-use super::scale::Scale;
+use super::format::{number, scale};
+use super::svg::{Anchor, Svg};
+use super::{Report, pivot};
 
-/// Of Okabe and Ito, told apart by those who see few colours too.
-const COLOURS: [&str; 7] = [
-    "#0072b2", "#56b4e9", "#e69f00", "#009e73", "#999999", "#cc79a7", "#d55e00",
+/// That of Okabe and Ito, which all kinds of eyes can tell apart.
+const COLORS: [&str; 6] = [
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#999999", "#56B4E9",
 ];
-const BAR: f64 = 16.0;
-const BETWEEN_CASES: f64 = 12.0;
-const LEFT: f64 = 250.0;
-const PLOT: f64 = 480.0;
-/// For the numbers behind the bars.
-const RIGHT: f64 = 110.0;
-const TOP: f64 = 64.0;
-const BOTTOM: f64 = 36.0;
-/// Lines of the grid, about.
-const TICKS: f64 = 5.0;
+const GRID: &str = "#ddd";
+const INK: &str = "#222";
 
-/// Draws rows of one suite and metric, `about` under the title.
-#[must_use]
-pub fn draw(title: &str, about: &str, rows: &[&Row]) -> String {
-    let unit = rows.first().map_or("", |row| &row.unit);
-    let largest = rows
+const WIDTH: f64 = 860.0;
+const MARGIN: f64 = 20.0;
+/// Room for the number at the end of a bar.
+const NUMBERS: f64 = 60.0;
+const BAR: f64 = 18.0;
+const BETWEEN_GROUPS: f64 = 14.0;
+/// Of a letter at 13 pixels, roughly.
+const LETTER: f64 = 7.3;
+/// Marks of the axis, about.
+const MARKS: f64 = 6.0;
+/// Letters of a line of the small text.
+const LINE: usize = 120;
+
+/// The distance between marks of an axis that ends at `most`: 1, 2 or 5 times a power of ten.
+fn step(most: f64) -> f64 {
+    let rough = most / MARKS;
+    let power = 10_f64.powf(rough.log10().floor());
+    let factor = [1.0, 2.0, 5.0]
+        .into_iter()
+        .find(|factor| factor * power >= rough);
+    power * factor.unwrap_or(10.0)
+}
+
+/// Text in lines of no more than so many letters, if its words allow.
+fn wrap(text: &str, most: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let Some(line) = lines.last_mut() else { break };
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= most {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+/// The picture of one metric; `None` if it has no rows.
+pub fn plot(report: &Report, metric: &str) -> Option<String> {
+    let lines: Vec<_> = pivot::lines(&report.rows)
+        .into_iter()
+        .filter(|line| line.metric == metric)
+        .collect();
+    let first = lines.first()?;
+    let (unit, divisor) = scale(first.unit);
+    let implementations: Vec<_> = pivot::implementations(&report.rows)
+        .into_iter()
+        .filter(|name| lines.iter().any(|line| line.of(name).is_some()))
+        .collect();
+    let title = format!("{}: {metric} ({unit})", report.suite());
+    let most = lines
         .iter()
-        .flat_map(|row| row.runs.iter().chain([&row.value]))
-        .copied()
+        .flat_map(|line| line.rows.iter().map(|row| row.spread().1 / divisor))
         .fold(0.0, f64::max);
-    let scale = Scale::of(unit, largest);
-    let (step, axis) = ticks(largest / scale.one);
-    let x = |value: f64| LEFT + value / scale.one / axis * PLOT;
-    let names = in_order(rows.iter().map(|row| row.implementation.as_str()));
-    let cases = in_order(rows.iter().map(|row| row.case.as_str()));
+    let most = if most > 0.0 { most } else { 1.0 };
 
-    let mut bars = String::new();
-    let mut y = TOP + legend_lines(&names) * 18.0;
-    let begin = y;
-    for case in cases {
-        let of_case: Vec<_> = rows.iter().filter(|row| row.case == case).collect();
-        let middle = y + of_case.len() as f64 * BAR / 2.0 + 4.0;
-        bars += &text(LEFT - 8.0, middle, "end", 12, case);
-        for row in of_case {
-            let colour = colour(&names, &row.implementation);
+    let mut svg = Svg::default();
+    let mut y = MARGIN + 18.0;
+    svg.text((MARGIN, y), 18, Anchor::Start, &title);
+    for line in wrap(&report.circumstances(), LINE) {
+        y += 18.0;
+        svg.text((MARGIN, y), 12, Anchor::Start, &line);
+    }
+    y += 10.0;
+    for (at, name) in implementations.iter().enumerate() {
+        y += 18.0;
+        svg.rectangle((MARGIN, y - 11.0), (12.0, 12.0), COLORS[at % COLORS.len()]);
+        let version = report.versions.get(*name).map_or("", String::as_str);
+        let text = format!("{name} {version}");
+        svg.text((MARGIN + 20.0, y), 13, Anchor::Start, text.trim());
+    }
+    y += 20.0;
+
+    let letters = lines.iter().map(|line| line.case.chars().count()).max()?;
+    let left = MARGIN + letters as f64 * LETTER + 12.0;
+    let scale = (WIDTH - MARGIN - NUMBERS - left) / most;
+    let bars: usize = lines.iter().map(|line| line.rows.len()).sum();
+    let bottom = y + bars as f64 * BAR + lines.len() as f64 * BETWEEN_GROUPS;
+    let step = step(most);
+    let mut mark = 0.0;
+    while mark <= most * 1.0001 {
+        let x = left + mark * scale;
+        svg.line((x, y), (x, bottom), GRID);
+        let text = if mark == 0.0 {
+            "0".into()
+        } else {
+            trimmed(mark)
+        };
+        svg.text((x, bottom + 16.0), 12, Anchor::Middle, &text);
+        mark += step;
+    }
+    svg.text(
+        (left, bottom + 36.0),
+        13,
+        Anchor::Start,
+        &format!("{metric}, {unit}; medians, whiskers from the lowest run to the highest"),
+    );
+
+    for line in &lines {
+        y += BETWEEN_GROUPS / 2.0;
+        let middle = y + line.rows.len() as f64 * BAR / 2.0 + 4.5;
+        svg.text((left - 8.0, middle), 13, Anchor::End, line.case);
+        for (at, name) in implementations.iter().enumerate() {
+            let Some(row) = line.of(name) else { continue };
             let (low, high) = row.spread();
-            let (end, line) = (x(row.value), y + BAR / 2.0);
-            bars += &format!(
-                "<rect x=\"{LEFT}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{colour}\"/>\n",
-                y + 1.0,
-                end - LEFT,
-                BAR - 2.0
+            let [low, value, high] = [low, row.value, high].map(|v| left + v / divisor * scale);
+            svg.rectangle(
+                (left, y + 2.0),
+                (value - left, BAR - 4.0),
+                COLORS[at % COLORS.len()],
             );
-            bars += &format!(
-                "<path d=\"M{:.1} {line:.1}H{:.1}M{:.1} {:.1}v6M{:.1} {:.1}v6\" stroke=\"#222\" fill=\"none\"/>\n",
-                x(low),
-                x(high),
-                x(low),
-                line - 3.0,
-                x(high),
-                line - 3.0
+            if high > low {
+                let middle = y + BAR / 2.0;
+                svg.line((low, middle), (high, middle), INK);
+                for end in [low, high] {
+                    svg.line((end, middle - 4.0), (end, middle + 4.0), INK);
+                }
+            }
+            svg.text(
+                (high + 6.0, y + BAR - 4.5),
+                12,
+                Anchor::Start,
+                &number(row.value / divisor),
             );
-            let value = scale.show(row.value);
-            bars += &text(x(high).max(end) + 6.0, line + 4.0, "start", 11, &value);
             y += BAR;
         }
-        y += BETWEEN_CASES;
+        y += BETWEEN_GROUPS / 2.0;
     }
-
-    let mut grid = String::new();
-    let mut at = 0.0;
-    while at <= axis + step / 2.0 {
-        let x = LEFT + at / axis * PLOT;
-        grid += &format!("<path d=\"M{x:.1} {begin:.1}V{y:.1}\" stroke=\"#ddd\"/>\n");
-        grid += &text(x, y + 16.0, "middle", 11, &number(at));
-        at += step;
-    }
-    grid += &text(LEFT + PLOT / 2.0, y + 32.0, "middle", 12, scale.unit);
-
-    let (width, height) = (LEFT + PLOT + RIGHT, y + BOTTOM + 6.0);
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height:.0}\" width=\"{width}\" height=\"{height:.0}\" font-family=\"sans-serif\" fill=\"#222\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{}{}{}{grid}{bars}</svg>\n",
-        text(16.0, 24.0, "start", 16, title),
-        text(16.0, 42.0, "start", 11, about),
-        legend(&names),
-    )
+    svg.line(
+        (
+            left,
+            y - bars as f64 * BAR - lines.len() as f64 * BETWEEN_GROUPS,
+        ),
+        (left, bottom),
+        INK,
+    );
+    Some(svg.finish((WIDTH, bottom + 36.0 + MARGIN), &title))
 }
 
-/// Names side by side, each behind a patch of its colour.
-fn legend(names: &[&str]) -> String {
-    let mut drawn = String::new();
-    for (at, name) in names.iter().enumerate() {
-        let (line, column) = (at / PER_LINE, at % PER_LINE);
-        let (x, y) = (16.0 + column as f64 * 160.0, 54.0 + line as f64 * 18.0);
-        drawn += &format!(
-            "<rect x=\"{x}\" y=\"{y}\" width=\"12\" height=\"12\" fill=\"{}\"/>\n",
-            colour(names, name)
-        );
-        drawn += &text(x + 18.0, y + 10.0, "start", 12, name);
-    }
-    drawn
-}
-
-const PER_LINE: usize = 5;
-
-fn legend_lines(names: &[&str]) -> f64 {
-    names.len().div_ceil(PER_LINE) as f64
-}
-
-fn colour(names: &[&str], name: &str) -> &'static str {
-    let at = names.iter().position(|other| *other == name);
-    COLOURS[at.unwrap_or(0) % COLOURS.len()]
-}
-
-/// Each once, as they come first.
-fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut seen = Vec::new();
-    for name in names {
-        if !seen.contains(&name) {
-            seen.push(name);
-        }
-    }
-    seen
-}
-
-/// The distance of lines of the grid, 1, 2 or 5 of some power of ten, and the end of
-/// the axis, which is one of them.
-fn ticks(largest: f64) -> (f64, f64) {
-    if !(largest > 0.0 && largest.is_finite()) {
-        return (1.0, 1.0);
-    }
-    let raw = largest / TICKS;
-    let power = 10f64.powf(raw.log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0].map(|n| n * power);
-    let fitting = steps.into_iter().find(|step| *step >= raw * 0.999);
-    let step = fitting.unwrap_or(10.0 * power);
-    (step, (largest / step).ceil() * step)
-}
-
-/// Without what floating point adds.
-fn number(value: f64) -> String {
-    let text = format!("{value:.3}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn text(x: f64, y: f64, anchor: &str, size: u32, text: &str) -> String {
-    format!(
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\">{}</text>\n",
-        escape(text)
-    )
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+/// A mark of the axis: no more digits than it has.
+fn trimmed(mark: f64) -> String {
+    // Sums of tenths have errors far behind the last digit that is shown.
+    let rounded = format!("{mark:.6}");
+    rounded
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::example;
     use super::*;
 
-    fn row(case: &str, implementation: &str, runs: &[f64]) -> Row {
-        let metric = ("goodput", "bit/s");
-        Row::new("tunnel", case, implementation, metric, runs.to_vec())
-    }
-
     #[test]
-    fn the_grid_has_round_numbers_and_ends_behind_the_largest() {
-        for (largest, step, axis) in [
-            (27.18, 10.0, 30.0),
-            (4.2, 1.0, 5.0),
-            (0.31, 0.1, 0.4),
-            (100.0, 20.0, 100.0),
-            (0.0, 1.0, 1.0),
-            (f64::NAN, 1.0, 1.0),
-        ] {
-            let (s, a) = ticks(largest);
-            assert!(
-                (s - step).abs() < 1e-9 && (a - axis).abs() < 1e-9,
-                "{largest}: {s} {a}"
-            );
+    fn marks_are_round_and_neither_few_nor_many() {
+        assert_eq!(step(6.0), 1.0);
+        assert_eq!(step(27.0), 5.0);
+        assert_eq!(step(0.5), 0.1);
+        for most in [0.003, 0.7, 1.0, 9.9, 1234.0, 7e6] {
+            let marks = most / step(most);
+            assert!((2.0..=6.001).contains(&marks), "{most}: {marks}");
         }
+        assert_eq!(trimmed(0.1 + 0.2), "0.3");
+        assert_eq!(trimmed(1000.0), "1000");
     }
 
     #[test]
-    fn a_bar_is_as_long_as_its_median_and_names_are_escaped() {
-        let rows = [row("a<b", "x", &[1e9, 2e9, 3e9]), row("a<b", "y", &[4e9])];
-        let svg = draw("T & U", "", &rows.iter().collect::<Vec<_>>());
-        // The axis ends at 4 Gbit/s: 2 of them are half of the plot.
-        assert!(
-            svg.contains("width=\"240.0\" height=\"14.0\" fill=\"#0072b2\""),
-            "{svg}"
-        );
-        assert!(
-            svg.contains("width=\"480.0\" height=\"14.0\" fill=\"#56b4e9\""),
-            "{svg}"
-        );
-        assert!(svg.contains("T &amp; U") && svg.contains("a&lt;b") && !svg.contains("a<b"));
-        assert!(svg.contains("2.00") && svg.contains("Gbit/s"));
+    fn a_bar_for_each_row_and_all_of_it_inside() {
+        let picture = plot(&example(), "goodput").unwrap();
+        // The ground, two of the legend, two bars.
+        assert_eq!(picture.matches("<rect").count(), 5);
+        assert!(picture.contains("A &amp; B &lt;1&gt;") && picture.contains("Gbit/s"));
+        for part in picture.split(" x=\"").skip(1) {
+            let x: f64 = part.split('"').next().unwrap().parse().unwrap();
+            assert!((0.0..WIDTH).contains(&x), "{x}");
+        }
+        assert_eq!(plot(&example(), "nothing"), None);
     }
 
     #[test]
-    fn nothing_measured_is_an_empty_chart() {
-        assert!(draw("t", "", &[]).ends_with("</svg>\n"));
-        let rows = [row("a", "x", &[])];
-        assert!(draw("t", "", &rows.iter().collect::<Vec<_>>()).contains(">0</text>"));
+    fn long_lines_are_wrapped_at_words() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("unbreakable", 3), ["unbreakable"]);
     }
 }

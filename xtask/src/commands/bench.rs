@@ -9,15 +9,23 @@ use anyhow::{Result, ensure};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each run is added to target/bench/: rows as JSON, charts as SVG, and report.md of the
-last run of each suite.
+Without a suite: tunnel, gateway, pipeline, ebpf, scale and ring, each shorter than alone; what
+each is run with is printed. Every suite leaves its rows (JSON), pictures (SVG) and a report of all in
+target/bench/report.md.
 
-Options of `tunnel`, after its name:
-  --json FILE      write all rows to this file
-  --runs N         runs of each implementation and case; the median counts
-  --seconds N      seconds of one run
-  --case LIST      tcp1, tcp4
-  --impl LIST      ringtun-udp, ringtun-xdp, wireguard-go, boringtun, none
+Options of `tunnel`, after its name (`tunnel --help` has more):
+  --json FILE         write all rows to this file too
+  --runs N            runs of each implementation and case; the median counts
+  --seconds N         seconds of one run, and of the confirmation of a loss-free rate
+  --probe-seconds N   seconds of each probe of the search for that rate
+  --case LIST         tcp1, tcp4, udp64, udp512, udp1400, imix, rtt-idle, rtt-load
+  --impl LIST         ringtun-udp, ringtun-xdp, wireguard-go, boringtun, none
+  --congestion NAME   TCP's congestion control, the same for all
+  --train N           packets that the generator gives to the kernel at once
+
+Options of `readme`, after its name:
+  --json FILE      the rows of a run of `tunnel`
+  --readme FILE    where its table goes, between two marks
 
 Options of `gateway`, after its name:
   --json FILE      write all rows to this file
@@ -25,7 +33,7 @@ Options of `gateway`, after its name:
   --seconds N      seconds of one run
   --rate N         packets per second that arrive; without, as many as can be sent
   --case LIST      encrypt, decrypt; with -64, -512 or -1400, one size only
-  --impl LIST      ringtun-ff, ringtun-xdp, ringtun-udp, wireguard-go, boringtun, none
+  --impl LIST      ringtun-xdp, ringtun-udp, wireguard-go, boringtun, none
 
 Options of `ebpf`, after its name:
   --json FILE      write all rows to this file
@@ -51,17 +59,13 @@ Options of `scale`, after its name:
   --passes N       passes of one run, each of 16 handshakes; the median counts
   --peers LIST     numbers of peers, each with ten prefixes")]
 pub struct Arguments {
-    /// The suite: tunnel, gateway, ebpf, ring, pipeline, scale; all, one after the other; readme, which
-    /// puts the table of the last run of tunnel into README.md
-    #[arg(default_value = "tunnel")]
+    /// The suite: tunnel, gateway, pipeline, ebpf, scale, ring; all; or readme
+    #[arg(default_value = "all")]
     pub suite: String,
     /// Options of the suite
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub rest: Vec<String>,
 }
-
-/// What `all` runs.
-const SUITES: [&str; 6] = ["ebpf", "pipeline", "scale", "ring", "gateway", "tunnel"];
 
 #[derive(Debug, Default, clap::Args)]
 pub struct InteropArguments {
@@ -110,20 +114,9 @@ pub struct KernelsArguments {
 /// The suites.
 pub fn run(arguments: &Arguments) -> Result<String> {
     let needs = [packages::DEMO, packages::TEST].concat();
-    if arguments.suite == "all" {
-        ensure!(
-            arguments.rest.is_empty(),
-            "`all` takes no options: give them to one suite, `cargo xtask bench tunnel --runs 1`"
-        );
-        for suite in SUITES {
-            progress::note(&format!("suite {suite}"));
-            bench(suite, &[], &needs, None)?;
-        }
-    } else {
-        bench(&arguments.suite, &arguments.rest, &needs, None)?;
-    }
+    bench(&arguments.suite, &arguments.rest, &needs, None)?;
     Ok(format!(
-        "bench: {} measured in {}",
+        "bench: {} done in {}",
         arguments.suite,
         progress::elapsed()
     ))
