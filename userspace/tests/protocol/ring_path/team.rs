@@ -15,7 +15,7 @@ use ringtun::drops::DropReason;
 use ringtun::net::tun::TunQueue;
 use ringtun::tunnel::time::BootTime;
 
-use super::net::{self, FRAMES, Net, Options, number, numbered};
+use super::net::{FRAMES, Net, Options, number, numbered};
 
 /// Bytes in each packet: a batch of them is worth a helper, and two batches find
 /// room in the socket that stands for the TUN device.
