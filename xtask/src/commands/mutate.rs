@@ -14,8 +14,11 @@ use crate::{process, progress};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::ops::Add;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
 use subject::{Mutation, Subject};
 
 #[derive(Debug, Default, clap::Args)]
@@ -26,29 +29,45 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<String> {
     let filter = arguments.filter.as_deref().unwrap_or("");
-    let mut tried = 0;
-    let mut survivors = Vec::new();
-    if chosen(list::CORE, filter).next().is_some() {
-        try_all(&core::Core::new()?, filter, &mut tried, &mut survivors)?;
-    }
-    if chosen(list::DATAPATH, filter).next().is_some() {
-        let datapath = core::DataPath::new()?;
-        try_all(&datapath, filter, &mut tried, &mut survivors)?;
-    }
-    if chosen(list::XDP, filter).next().is_some() {
-        try_all(&xdp::Xdp::new()?, filter, &mut tried, &mut survivors)?;
-    }
-    ensure!(tried > 0, "no mutation is called like {filter:?}");
+    // A mutation keeps one processor busy: compiling one crate, then linking. The
+    // subjects have trees of their own, so two can be tried at a time.
+    let (tried, xdp) = thread::scope(|scope| {
+        let xdp = scope.spawn(|| try_all(xdp::Xdp::new, filter));
+        let core = try_all(core::Core::new, filter);
+        let datapath = try_all(core::DataPath::new, filter);
+        let xdp = xdp.join().unwrap_or_else(|panic| resume_unwind(panic));
+        (core.and_then(|core| Ok(core + datapath?)), xdp)
+    });
+    let Tried { number, survivors } = tried? + xdp?;
+    ensure!(number > 0, "no mutation is called like {filter:?}");
     ensure!(
         survivors.is_empty(),
-        "{} of {tried} mutations were not found:\n{}",
+        "{} of {number} mutations were not found:\n{}",
         survivors.len(),
         survivors.join("\n")
     );
     Ok(format!(
-        "mutate: {tried} of {tried} mutations found, in {}",
+        "mutate: {number} of {number} mutations found, in {}",
         progress::elapsed()
     ))
+}
+
+/// What became of some mutations.
+#[derive(Debug, Default)]
+struct Tried {
+    number: usize,
+    /// Those that no test saw, or that could not be tried.
+    survivors: Vec<String>,
+}
+
+impl Add for Tried {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self.number += other.number;
+        self.survivors.extend(other.survivors);
+        self
+    }
 }
 
 fn chosen<'a>(
@@ -59,25 +78,27 @@ fn chosen<'a>(
     mutations.iter().filter(matches)
 }
 
-fn try_all(
-    subject: &impl Subject,
-    filter: &str,
-    tried: &mut usize,
-    survivors: &mut Vec<String>,
-) -> Result<()> {
+fn try_all<S: Subject>(subject: impl FnOnce() -> Result<S>, filter: &str) -> Result<Tried> {
+    let mut tried = Tried::default();
+    let names: BTreeSet<_> = chosen(S::MUTATIONS, filter).map(|m| m.test).collect();
+    if names.is_empty() {
+        return Ok(tried);
+    }
+    let subject = subject()?;
     let unchanged = format!("the tests pass on {} unchanged", subject.name());
-    progress::step(&unchanged, || {
-        let mutations = chosen(subject.mutations(), filter);
-        let names: BTreeSet<_> = mutations.map(|m| m.test).collect();
-        subject.baseline(&Vec::from_iter(names))
-    })?;
-    for mutation in chosen(subject.mutations(), filter) {
-        *tried += 1;
-        if !progress::step(mutation.name, || subject.sees(mutation))? {
-            survivors.push(format!("{} ({})", mutation.name, mutation.test));
+    progress::step(&unchanged, || subject.baseline(&Vec::from_iter(names)))?;
+    for mutation in chosen(S::MUTATIONS, filter) {
+        let Mutation { name, test, .. } = mutation;
+        tried.number += 1;
+        match progress::step(name, || subject.sees(mutation)) {
+            Ok(true) => {}
+            Ok(false) => tried.survivors.push(format!("{name} ({test})")),
+            Err(error) => tried
+                .survivors
+                .push(format!("{name} cannot be tried: {error:#}")),
         }
     }
-    Ok(())
+    Ok(tried)
 }
 
 /// Runs a `cargo test --no-run` for one test target; returns the test program.

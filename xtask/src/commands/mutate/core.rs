@@ -21,12 +21,10 @@ impl Core {
 }
 
 impl Subject for Core {
+    const MUTATIONS: &'static [Mutation] = list::CORE;
+
     fn name(&self) -> &'static str {
         "the protocol core"
-    }
-
-    fn mutations(&self) -> &'static [Mutation] {
-        list::CORE
     }
 
     fn tree(&self) -> &Tree {
@@ -56,12 +54,10 @@ impl DataPath {
 }
 
 impl Subject for DataPath {
+    const MUTATIONS: &'static [Mutation] = list::DATAPATH;
+
     fn name(&self) -> &'static str {
         "the data path"
-    }
-
-    fn mutations(&self) -> &'static [Mutation] {
-        list::DATAPATH
     }
 
     fn tree(&self) -> &Tree {

@@ -665,8 +665,8 @@ pub const XDP: &[Mutation] = &[
     mutation(
         "options end four bytes early",
         "common/src/mss/options.rs",
-        "const MAX_LEN: usize = 40;",
-        "const MAX_LEN: usize = 36;",
+        "for at in 0..=MAX_LEN - MSS_LEN {",
+        "for at in 0..MAX_LEN - MSS_LEN {",
         "lan::every_fixture_becomes_what_it_must",
     ),
     mutation(

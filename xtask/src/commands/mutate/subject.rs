@@ -30,9 +30,10 @@ pub struct Mutation {
 
 /// Sources in a copy of their own, and their tests.
 pub trait Subject {
-    fn name(&self) -> &'static str;
+    /// All that can be broken in it.
+    const MUTATIONS: &'static [Mutation];
 
-    fn mutations(&self) -> &'static [Mutation];
+    fn name(&self) -> &'static str;
 
     fn tree(&self) -> &Tree;
 

@@ -32,12 +32,10 @@ impl Xdp {
 }
 
 impl Subject for Xdp {
+    const MUTATIONS: &'static [Mutation] = list::XDP;
+
     fn name(&self) -> &'static str {
         "the XDP programs"
-    }
-
-    fn mutations(&self) -> &'static [Mutation] {
-        list::XDP
     }
 
     fn tree(&self) -> &Tree {
