@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use ringtun::bpf::steer::QUEUE_SIZE;
-use ringtun::bpf::{LanProgram, PassProgram, WanProgram};
+use ringtun::bpf::{CardProgram as _, LanProgram, PassProgram, WanProgram};
 use ringtun_common::class::Class;
 use ringtun_common::fixtures::lan::{self, LIMITS, LanFixture, NETWORK4, NETWORK6};
 use ringtun_common::fixtures::{self, Fixture, World};
@@ -65,12 +65,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     );
     let mut wan = WanProgram::load()?;
     let empty = PassProgram::load()?;
-    wan.set_interface(LOOPBACK, World::INTERFACE)?;
+    wan.cards().set_interface(LOOPBACK, World::INTERFACE)?;
     for endpoint in World::ENDPOINTS {
         wan.add_endpoint(endpoint)?;
     }
     let socket = ringtun_lab::xdp_socket().context("an AF_XDP socket")?;
-    wan.set_socket(World::INTERFACE.first_socket, socket.as_fd())?;
+    wan.cards()
+        .set_socket(World::INTERFACE.first_socket, socket.as_fd())?;
 
     let mut steer = WanProgram::load()?;
     for group in Group::ALL {

@@ -25,6 +25,7 @@ pub mod class;
 pub mod cursor;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
+pub mod forward;
 pub mod hash;
 pub mod ip;
 mod labelled;

@@ -45,6 +45,22 @@ labelled! {
         /// A SYN into a tunnel that asks for too much and is too long to be verified:
         /// left alone.
         ClampOutOfReach = "clamp-out-of-reach",
+        /// For a network inside a tunnel, past the kernel's stack: to the AF_XDP socket of
+        /// its queue. Where that is not possible, [`NoSocket`](Self::NoSocket) and
+        /// [`Oversize`](Self::Oversize) say so, too.
+        Forwarded = "forwarded",
+        /// For a network inside a tunnel, but the kernel's routes say something else, or
+        /// it does not forward at all.
+        ForwardElsewhere = "forward-elsewhere",
+        /// For a network inside a tunnel, and its hop limit ends here: the kernel tells
+        /// the sender.
+        ForwardExpires = "forward-expires",
+        /// For a network inside a tunnel and longer than that takes: the kernel tells the
+        /// sender, or makes fragments.
+        ForwardTooLong = "forward-too-long",
+        /// For a network inside a tunnel, with a VLAN tag, IP options or extension headers,
+        /// which the kernel looks at.
+        ForwardSpecial = "forward-special",
         /// A fragment of an IP packet, the first or a later one.
         Fragment = "fragment",
         /// IP that belongs to no tunnel.
@@ -66,7 +82,7 @@ impl Verdict {
     #[inline]
     pub const fn action(self) -> Action {
         match self {
-            Self::Ours | Self::Steered => Action::Redirect,
+            Self::Ours | Self::Steered | Self::Forwarded => Action::Redirect,
             _ => Action::Pass,
         }
     }

@@ -7,15 +7,21 @@ use aya_ebpf::maps::{PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 use ringtun_common::class::Class;
 use ringtun_common::cursor::Editor;
-use ringtun_common::lan::{self, CLAMP_STEP, Candidate, GRE_STEP, LanTables, PREFIXES_MAX};
+use ringtun_common::forward;
+use ringtun_common::lan::{
+    self, CLAMP_STEP, Candidate, FORWARD_STEP, GRE_STEP, Inside, LanTables, PREFIXES_MAX,
+};
 use ringtun_common::mss::Limits;
 use ringtun_common::packet::{Network, Packet};
+use ringtun_common::tables::Interface;
 use ringtun_common::verdict::Verdict;
 
+use crate::tables;
+
 #[map]
-static PREFIXES_V4: LpmTrie<[u8; 4], Limits> = LpmTrie::with_max_entries(PREFIXES_MAX, 0);
+static PREFIXES_V4: LpmTrie<[u8; 4], Inside> = LpmTrie::with_max_entries(PREFIXES_MAX, 0);
 #[map]
-static PREFIXES_V6: LpmTrie<[u8; 16], Limits> = LpmTrie::with_max_entries(PREFIXES_MAX, 0);
+static PREFIXES_V6: LpmTrie<[u8; 16], Inside> = LpmTrie::with_max_entries(PREFIXES_MAX, 0);
 #[map]
 static LAN_STEPS: ProgramArray = ProgramArray::with_max_entries(lan::LAN_STEPS, 0);
 /// The frame that is handed from one program to the next. The verifier knows
@@ -23,6 +29,9 @@ static LAN_STEPS: ProgramArray = ProgramArray::with_max_entries(lan::LAN_STEPS, 
 /// for each of the dozens of ways by which the parser reaches a segment.
 #[map]
 static CANDIDATE: PerCpuArray<Candidate> = PerCpuArray::with_max_entries(1, 0);
+/// The same, for frames that may be forwarded.
+#[map]
+static FORWARD: PerCpuArray<forward::Candidate> = PerCpuArray::with_max_entries(1, 0);
 
 /// The maps, for the frame of one context.
 pub struct LanFrame<'a> {
@@ -39,7 +48,7 @@ impl<'a> LanFrame<'a> {
 
 impl LanTables for LanFrame<'_> {
     #[inline(always)]
-    fn limits(&self, network: &Network) -> Option<Limits> {
+    fn inside(&self, network: &Network) -> Option<Inside> {
         let to = network.destination;
         if network.v4 {
             let key = Key::new(u32::BITS, [to[12], to[13], to[14], to[15]]);
@@ -47,6 +56,11 @@ impl LanTables for LanFrame<'_> {
         } else {
             PREFIXES_V6.get(Key::new(u128::BITS, to)).copied()
         }
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> Option<Interface> {
+        tables::interface(self.ctx)
     }
 
     /// Returns only if the next program is not there.
@@ -59,6 +73,17 @@ impl LanTables for LanFrame<'_> {
             continue_with(self.ctx, if packet.syn { CLAMP_STEP } else { GRE_STEP });
         }
         Verdict::ClampOutOfReach
+    }
+
+    /// As above.
+    #[inline(always)]
+    fn forward(&mut self, candidate: forward::Candidate) -> Verdict {
+        if let Some(place) = FORWARD.get_ptr_mut(0) {
+            // SAFETY: as above.
+            unsafe { place.write(candidate) };
+            continue_with(self.ctx, FORWARD_STEP);
+        }
+        Verdict::ForwardElsewhere
     }
 }
 
@@ -100,4 +125,13 @@ pub fn clamp(frame: &mut impl Editor) -> (Class, Verdict) {
         Some(candidate) => (candidate.class(), candidate.clamp(frame)),
         None => NONE,
     }
+}
+
+/// The frame that may be forwarded, as it was handed over.
+#[inline(always)]
+pub fn to_forward() -> Option<&'static forward::Candidate> {
+    let candidate = FORWARD.get_ptr(0)?;
+    // SAFETY: the program before has written it for this frame, and this CPU runs
+    // nothing between the two.
+    Some(unsafe { &*candidate })
 }

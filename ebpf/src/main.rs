@@ -7,6 +7,7 @@
 //! * [`cursor`]: the frame as the parser sees it; the only pointer arithmetic.
 //! * [`tables`]: the maps of the WAN side, which the agent fills.
 //! * [`lan`]: those of the LAN side.
+//! * [`forward`]: past the kernel's stack, where its routes agree.
 //! * [`steer`]: those of tunnels that are spread over CPUs.
 //! * [`counters`]: packets and bytes by verdict and by class.
 //! * [`notice`]: lines in the agent's log about what must be rare.
@@ -17,6 +18,7 @@
 
 mod counters;
 mod cursor;
+mod forward;
 mod lan;
 mod notice;
 mod ring;
@@ -53,7 +55,7 @@ pub fn ringtun_lan(ctx: XdpContext) -> u32 {
     let mut cursor = FrameCursor::new(&ctx);
     let len = cursor.frame_len();
     let parsed = packet::parse(&mut cursor);
-    let (class, verdict) = ringtun_common::lan::judge(&parsed, &mut LanFrame::new(&ctx));
+    let (class, verdict) = ringtun_common::lan::judge(&parsed, len, &mut LanFrame::new(&ctx));
     counters::count(class, verdict, len);
     action(verdict)
 }
@@ -74,6 +76,15 @@ pub fn ringtun_lan_clamp(ctx: XdpContext) -> u32 {
     let mut cursor = FrameCursor::new(&ctx);
     let len = cursor.frame_len();
     let (class, verdict) = lan::clamp(&mut cursor);
+    counters::count(class, verdict, len);
+    action(verdict)
+}
+
+/// Those that may go past the kernel's stack: `ringtun_lan` hands them over.
+#[xdp(frags)]
+pub fn ringtun_lan_forward(ctx: XdpContext) -> u32 {
+    let len = FrameCursor::new(&ctx).frame_len();
+    let (class, verdict) = forward::judge(&ctx);
     counters::count(class, verdict, len);
     action(verdict)
 }

@@ -1,4 +1,5 @@
-//! The maps of the WAN side, which the agent fills.
+//! The maps of the WAN side, which the agent fills. Those of interfaces and sockets
+//! are for the LAN side, too: each has its own.
 
 use aya_ebpf::bindings::xdp_action::{XDP_PASS, XDP_REDIRECT};
 use aya_ebpf::macros::map;
@@ -40,18 +41,33 @@ impl<'a> FrameTables<'a> {
     }
 }
 
+/// What the agent said of the interface that the frame came in by.
+#[inline(always)]
+pub fn interface(ctx: &XdpContext) -> Option<Interface> {
+    let index = ctx.ingress_ifindex() as u32;
+    // The value is copied before anything can replace it; the agent replaces a
+    // whole element, and a torn one only misses its interface.
+    match INTERFACE_SEATS.get(index.seat())?.find(&index) {
+        Found::Here(interface) => Some(interface),
+        Found::Absent => None,
+        // SAFETY: as above.
+        Found::Crowd => unsafe { INTERFACES.get(index) }.copied(),
+    }
+}
+
+/// Hands the frame to the AF_XDP socket of its queue; false if there is none.
+#[inline(always)]
+pub fn to_socket(ctx: &XdpContext, interface: &Interface) -> bool {
+    let Some(socket) = interface.socket(ctx.rx_queue_index()) else {
+        return false;
+    };
+    SOCKETS.redirect(socket, u64::from(XDP_PASS)) == Ok(XDP_REDIRECT)
+}
+
 impl Tables for FrameTables<'_> {
     #[inline(always)]
     fn interface(&self) -> Option<Interface> {
-        let index = self.ctx.ingress_ifindex() as u32;
-        // The value is copied before anything can replace it; the agent replaces a
-        // whole element, and a torn one only misses its interface.
-        match INTERFACE_SEATS.get(index.seat())?.find(&index) {
-            Found::Here(interface) => Some(interface),
-            Found::Absent => None,
-            // SAFETY: as above.
-            Found::Crowd => unsafe { INTERFACES.get(index) }.copied(),
-        }
+        interface(self.ctx)
     }
 
     #[inline(always)]
@@ -75,10 +91,7 @@ impl Tables for FrameTables<'_> {
 
     #[inline(always)]
     fn to_socket(&mut self, interface: &Interface) -> bool {
-        let Some(socket) = interface.socket(self.ctx.rx_queue_index()) else {
-            return false;
-        };
-        SOCKETS.redirect(socket, u64::from(XDP_PASS)) == Ok(XDP_REDIRECT)
+        to_socket(self.ctx, interface)
     }
 
     #[inline(always)]

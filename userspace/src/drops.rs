@@ -70,6 +70,8 @@ drop_reasons! {
     TunFull = "tun-full",
     /// Writing to the TUN device failed.
     TunError = "tun-error",
+    /// A LAN network card took no more packets.
+    LanFull = "lan-full",
     /// The inner destination is in no peer's AllowedIPs.
     NoPeerForDestination = "no-peer-for-destination",
     /// A packet from the TUN device is neither IPv4 nor IPv6, or shorter than it says.

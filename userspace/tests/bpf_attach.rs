@@ -3,7 +3,7 @@
 //! the BPF object, as `cargo xtask test` makes it.
 #![cfg(ringtun_bpf)]
 
-use ringtun::bpf::{BpfError, Link, Mode, WanProgram};
+use ringtun::bpf::{BpfError, CardProgram as _, Link, Mode, WanProgram};
 use ringtun_common::class::Class;
 use ringtun_common::fixtures;
 use ringtun_common::verdict::Verdict;

@@ -59,7 +59,7 @@ pub struct Arguments {
     #[arg(
         long = "impl",
         value_delimiter = ',',
-        default_value = "ringtun-xdp,ringtun-udp,wireguard-go,boringtun,none"
+        default_value = "ringtun-ff,ringtun-xdp,ringtun-udp,wireguard-go,boringtun,none"
     )]
     implementations: Vec<String>,
     /// The ringtun binary.

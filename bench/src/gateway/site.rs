@@ -17,6 +17,8 @@ use ringtun_lab::names;
 use ringtun_lab::peers;
 use ringtun_lab::peers::local::Device;
 use ringtun_lab::tunnel::{MTU, PORT};
+use ringtun_lab::{NetNs, wait};
+use serde_json::Value;
 
 use super::generator::Generator;
 use crate::ring::ends::Sink;
@@ -37,6 +39,9 @@ const INNER_HEADERS: usize = 20 + 8;
 const WARM_UP: Duration = Duration::from_millis(200);
 /// How long an answer to a handshake may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// ringtun with `--fast-forward`, as the name of an implementation.
+pub const FAST_FORWARD: &str = "ringtun-ff";
 
 /// Which way packets go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +98,9 @@ impl Site {
         let lan = Line::new()?;
         let wan = lan.after()?;
         addresses(&lan, &wan)?;
-        let implementation = subject::implementation(name, ringtun)?;
+        let forwards = name == FAST_FORWARD;
+        let alike = if forwards { "ringtun-xdp" } else { name };
+        let implementation = subject::implementation(alike, ringtun)?;
         let ns = &lan.far().ns;
         let Some((implementation, io)) = implementation else {
             ns.ip(&format!("route add 10.2.0.0/16 via {}\n", WAN[1]))?;
@@ -107,7 +114,11 @@ impl Site {
         };
         let peer = implementation.prepare(&peers::default_cache())?;
         let device = names::unique("w");
-        let device = Device::start_with(&peer, ns, &device, io)?;
+        let mut arguments = io.to_vec();
+        if forwards {
+            arguments.extend(["--lan", &lan.far().device, "--fast-forward"]);
+        }
+        let device = Device::start_with(&peer, ns, &device, &arguments)?;
         let keys = Keys::generate()?;
         let gateway = PublicKey::from_base64(&keys.public)?;
         let client = Client::new(&gateway, SocketAddr::from((WAN[1], PORT)))?;
@@ -125,6 +136,9 @@ impl Site {
             "link set {0} mtu {MTU}\nlink set {0} up\nroute add 10.2.0.0/16 dev {0}\n",
             device.name
         ))?;
+        if forwards {
+            until_forwarding(ns, ringtun, &device)?;
+        }
         Ok(Site {
             name: name.to_owned(),
             version: peer.version,
@@ -182,6 +196,16 @@ impl Site {
             })
         })
     }
+}
+
+/// Waits until packets go past the kernel's stack.
+fn until_forwarding(ns: &NetNs, ringtun: &Path, device: &Device) -> Result<()> {
+    let program = ringtun.to_str().context("the path of the binary")?;
+    wait::until("fast forward", PATIENCE, || {
+        let text = ns.run(program, ["show", &device.name, "--json"])?;
+        let shown: Value = serde_json::from_str(&text)?;
+        Ok(shown["lan"][0]["forwarding"].is_object().then_some(()))
+    })
 }
 
 /// Addresses of all ends, and who is at the other side of each link: neither generator nor sink

@@ -114,7 +114,7 @@ impl Part for Open {
             self.inbound.sort(tunnel, stats, frame, &self.datagram, now);
         }
         let delivered = &self.delivered;
-        let take = |jobs: &[Job]| jobs.iter().for_each(|job| delivered.take(job));
+        let take = |jobs: &mut Vec<Job>| jobs.iter().for_each(|job| delivered.take(job));
         while !self.inbound.deliver(&self.tunnel, &self.stats, now, take) {}
     }
 }

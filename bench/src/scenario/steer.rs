@@ -15,7 +15,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 use ringtun::bpf::steer::{QUEUE_SIZE, parse_list};
-use ringtun::bpf::{Link, Mode, WanProgram};
+use ringtun::bpf::{CardProgram as _, Link, Mode, WanProgram};
 use ringtun_common::verdict::Verdict;
 use ringtun_lab::{NetNs, PacketSocket, flood, link, names};
 

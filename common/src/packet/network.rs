@@ -60,6 +60,10 @@ pub struct Network {
     pub part: Part,
     /// First byte of the IP header, from the start of the frame.
     pub start: usize,
+    /// TTL, or hop limit.
+    pub hop_limit: u8,
+    /// TOS byte, or traffic class.
+    pub traffic_class: u8,
     /// Number of the protocol that is carried.
     pub protocol: u8,
     /// First byte of what is carried, from the start of the frame.
@@ -106,6 +110,8 @@ impl Network {
         }
         self.source = mapped([header[12], header[13], header[14], header[15]]);
         self.destination = mapped([header[16], header[17], header[18], header[19]]);
+        self.hop_limit = header[8];
+        self.traffic_class = header[1];
         if header_len < IPV4_LEN || total_len < header_len || total_len > room {
             return Err(Unreadable::Malformed);
         }
@@ -125,6 +131,8 @@ impl Network {
         }
         self.source.copy_from_slice(&header[8..24]);
         self.destination.copy_from_slice(&header[24..40]);
+        self.hop_limit = header[7];
+        self.traffic_class = header[0] << 4 | header[1] >> 4;
         if rest > room {
             return Err(Unreadable::Malformed);
         }

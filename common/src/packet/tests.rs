@@ -40,6 +40,8 @@ fn every_class_and_verdict_has_a_fixture_and_every_fixture_its_own_name() {
         .iter()
         .map(|f| f.verdict_steering(crate::steer::Group::Esp));
     let lan = fixtures::lan::all().into_iter().map(|f| f.verdict);
+    let forward = fixtures::forward::all().into_iter().map(|f| f.verdict);
+    let lan = lan.chain(forward);
     let verdicts: HashSet<_> = with.chain(without).chain(steered).chain(lan).collect();
     for verdict in Verdict::ALL {
         assert!(verdicts.contains(verdict), "no fixture for {verdict:?}");
@@ -58,6 +60,8 @@ fn addresses_ports_and_length_are_read() {
         destination: mapped(frames::HOST4),
         part: Part::Whole,
         start: 14,
+        hop_limit: 64,
+        traffic_class: 0,
         protocol: 17,
         at: 14 + 20,
         len: 48,

@@ -175,7 +175,8 @@ impl<'a> Case<'a> {
         *counter += 1;
         self.gateway.wire.send(datagram).expect("loopback takes it");
         self.gateway.port().v4_ready = true;
-        self.inbound.serve(self.gateway.port(), NOW);
+        self.inbound
+            .serve(self.gateway.port(), &mut Rings::default(), NOW);
         self.collect_delivered();
     }
 

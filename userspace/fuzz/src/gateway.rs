@@ -9,6 +9,7 @@ use ringtun::datapath::handshakes::Queues;
 use ringtun::datapath::inbound::Inbound;
 use ringtun::datapath::mss::MssClamp;
 use ringtun::datapath::port::{Port, Tunnel};
+use ringtun::datapath::rings::Rings;
 use ringtun::net::tun::TunQueue;
 use ringtun::net::udp::UdpSockets;
 use ringtun::tunnel::cell::{PeerCell, PeerId};
@@ -206,7 +207,7 @@ impl Gateway {
         let (frames, queues) = (self.frames.clone(), self.queues.clone());
         let port = self.port();
         port.v4_ready = true;
-        Inbound::new(frames, queues).serve(port, NOW);
+        Inbound::new(frames, queues).serve(port, &mut Rings::default(), NOW);
         let received = port.stats.outer_rx_packets.get();
         assert_eq!(received, 1, "the keepalive arrived");
     }

@@ -328,7 +328,8 @@ impl<'a> Case<'a> {
     fn serve_in(&mut self) {
         for ring in self.rings.own() {
             ring.mark_ready();
-            self.inbound.serve_ring(ring, &mut self.port, NOW);
+            self.inbound
+                .serve_ring(ring, &mut self.port, &mut Rings::default(), NOW);
         }
         let port = self.port[0].as_deref_mut().expect("it stays");
         self.inbound.serve(port, NOW);

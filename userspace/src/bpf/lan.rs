@@ -1,5 +1,6 @@
 //! The XDP program for LAN interfaces, its counters and its tables.
 
+use super::cards::{CardProgram, Cards};
 use super::object::{Object, absent_is_fine};
 use super::pod::Row;
 use super::testrun::TestRunOutcome;
@@ -8,21 +9,21 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{LpmTrie, MapData, ProgramArray};
 use ringtun_common::class::Class;
 use ringtun_common::lan::{
-    CLAMP_PROGRAM, CLAMP_STEP, GRE_PROGRAM, GRE_STEP, LAN_PROGRAM, LAN_STEPS_MAP, PREFIXES_V4_MAP,
-    PREFIXES_V6_MAP,
+    CLAMP_PROGRAM, CLAMP_STEP, FORWARD_PROGRAM, FORWARD_STEP, GRE_PROGRAM, GRE_STEP, Inside,
+    LAN_PROGRAM, LAN_STEPS_MAP, PREFIXES_V4_MAP, PREFIXES_V6_MAP,
 };
-use ringtun_common::mss::Limits;
 use ringtun_common::tables::Counter;
 use ringtun_common::verdict::Verdict;
 use std::fmt;
 use std::net::IpAddr;
 
 /// The loaded program. As long as no network is inside a tunnel it counts and
-/// passes every packet.
+/// passes every packet; as long as it knows no interface it forwards none.
 pub struct LanProgram {
     object: Object,
-    v4: LpmTrie<MapData, [u8; 4], Row<Limits>>,
-    v6: LpmTrie<MapData, [u8; 16], Row<Limits>>,
+    cards: Cards,
+    v4: LpmTrie<MapData, [u8; 4], Row<Inside>>,
+    v6: LpmTrie<MapData, [u8; 16], Row<Inside>>,
     /// Held: the kernel empties it with its last descriptor, and then SYNs into
     /// tunnels are counted as out of reach.
     _steps: ProgramArray<MapData>,
@@ -31,6 +32,16 @@ pub struct LanProgram {
 impl fmt::Debug for LanProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LanProgram").finish_non_exhaustive()
+    }
+}
+
+impl CardProgram for LanProgram {
+    fn attach(&self, ifindex: u32, mode: Mode) -> Result<Link, BpfError> {
+        self.object.attach(ifindex, mode)
+    }
+
+    fn cards(&mut self) -> &mut Cards {
+        &mut self.cards
     }
 }
 
@@ -56,7 +67,9 @@ impl LanProgram {
         let mut steps: ProgramArray<MapData> = object.take(LAN_STEPS_MAP)?;
         steps.set(CLAMP_STEP, object.load_program(CLAMP_PROGRAM)?, 0)?;
         steps.set(GRE_STEP, object.load_program(GRE_PROGRAM)?, 0)?;
+        steps.set(FORWARD_STEP, object.load_program(FORWARD_PROGRAM)?, 0)?;
         Ok(Self {
+            cards: Cards::new(&mut object)?,
             v4: object.take(PREFIXES_V4_MAP)?,
             v6: object.take(PREFIXES_V6_MAP)?,
             _steps: steps,
@@ -64,16 +77,7 @@ impl LanProgram {
         })
     }
 
-    /// Puts the program on an interface of this thread's network namespace.
-    ///
-    /// # Errors
-    /// See [`BpfError::Busy`] and [`BpfError::Attach`].
-    pub fn attach(&self, ifindex: u32, mode: Mode) -> Result<Link, BpfError> {
-        self.object.attach(ifindex, mode)
-    }
-
-    /// Limits the segments of connections into this network, which is inside a
-    /// tunnel, from now on; the bits of `address` behind the first
+    /// This network is inside a tunnel from now on; the bits of `address` behind the first
     /// `prefix_len` do not matter. The longest prefix counts.
     ///
     /// # Errors
@@ -83,12 +87,12 @@ impl LanProgram {
         &mut self,
         address: IpAddr,
         prefix_len: u8,
-        limits: Limits,
+        inside: impl Into<Inside>,
     ) -> Result<(), BpfError> {
-        let (bits, limits) = (u32::from(prefix_len), Row(limits));
+        let (bits, inside) = (u32::from(prefix_len), Row(inside.into()));
         match address {
-            IpAddr::V4(v4) => self.v4.insert(&Key::new(bits, v4.octets()), limits, 0)?,
-            IpAddr::V6(v6) => self.v6.insert(&Key::new(bits, v6.octets()), limits, 0)?,
+            IpAddr::V4(v4) => self.v4.insert(&Key::new(bits, v4.octets()), inside, 0)?,
+            IpAddr::V6(v6) => self.v6.insert(&Key::new(bits, v6.octets()), inside, 0)?,
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! * [`wan`]: the program for WAN interfaces, its counters and its tables.
 //! * [`lan`]: the program for LAN interfaces, its counters and its tables.
 //! * [`steer`]: tunnels of others, spread over CPUs.
+//! * [`cards`]: network cards and AF_XDP sockets, of either.
 //! * [`counts`]: what they counted.
 //! * [`notices`]: what they say in words.
 //! * [`ring`]: the program that takes every frame into AF_XDP sockets.
@@ -12,6 +13,7 @@
 //! * `seats`: hash maps with a small table in front.
 //! * `pod`: values of `ringtun-common` in maps.
 
+pub mod cards;
 pub mod counts;
 pub mod lan;
 pub mod link;
@@ -24,6 +26,7 @@ pub mod steer;
 pub mod testrun;
 pub mod wan;
 
+pub use cards::{CardProgram, Cards};
 pub use counts::Counts;
 pub use lan::LanProgram;
 pub use link::{Link, Mode};

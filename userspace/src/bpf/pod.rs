@@ -1,6 +1,6 @@
 //! Values of `ringtun-common` as map keys and values.
 
-use ringtun_common::mss::Limits;
+use ringtun_common::lan::Inside;
 use ringtun_common::seats::Seat;
 use ringtun_common::steer::Steering;
 use ringtun_common::tables::{Counter, Interface, LocalEndpoint};
@@ -18,8 +18,8 @@ unsafe impl aya::Pod for Row<Counter> {}
 unsafe impl aya::Pod for Row<Interface> {}
 // SAFETY: bytes alone, and any are an endpoint.
 unsafe impl aya::Pod for Row<LocalEndpoint> {}
-// SAFETY: two `u16`: no padding, and any bytes are limits.
-unsafe impl aya::Pod for Row<Limits> {}
+// SAFETY: two `u16` and a `u32`: no padding, and any bytes are one.
+unsafe impl aya::Pod for Row<Inside> {}
 // SAFETY: `u32` alone, and any are a steering.
 unsafe impl aya::Pod for Row<Steering> {}
 // SAFETY: `u32` and an interface, which is made of bytes and `u32`: no padding, and

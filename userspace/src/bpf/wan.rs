@@ -1,32 +1,30 @@
 //! The XDP program for WAN interfaces, its counters and its tables.
 
-use super::object::{Object, absent_is_fine};
+use super::cards::{CardProgram, Cards};
+use super::object::Object;
 use super::seats::Seats;
 use super::testrun::TestRunOutcome;
 use super::{BpfError, Counts, Link, Mode, Notices, notices, steer};
-use aya::maps::{Array, MapData, XskMap};
+use aya::maps::{Array, MapData};
 use ringtun_common::class::Class;
 use ringtun_common::steer::Group;
 use ringtun_common::tables::{
-    Counter, ENDPOINT_SEATS_MAP, ENDPOINTS_MAP, INTERFACE_SEATS_MAP, INTERFACES_MAP, Interface,
-    LocalEndpoint, PORTS_MAP, SOCKETS_MAP, WAN_PROGRAM, port_bit,
+    Counter, ENDPOINT_SEATS_MAP, ENDPOINTS_MAP, LocalEndpoint, PORTS_MAP, WAN_PROGRAM, port_bit,
 };
 use ringtun_common::verdict::Verdict;
 use std::collections::HashSet;
 use std::fmt;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::time::Duration;
 
 /// The loaded program. As long as its tables are empty it counts and passes
 /// every packet.
 pub struct WanProgram {
     object: Object,
-    interfaces: Seats<u32, Interface>,
+    cards: Cards,
     endpoints: Seats<LocalEndpoint, u32>,
     ports: Array<MapData, u64>,
     /// What is in `endpoints`, from which `ports` follows.
     listening: HashSet<LocalEndpoint>,
-    sockets: XskMap<MapData>,
     steering: steer::Maps,
     writer: Option<notices::Writer>,
     notices: Option<Notices>,
@@ -35,6 +33,16 @@ pub struct WanProgram {
 impl fmt::Debug for WanProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WanProgram").finish_non_exhaustive()
+    }
+}
+
+impl CardProgram for WanProgram {
+    fn attach(&self, ifindex: u32, mode: Mode) -> Result<Link, BpfError> {
+        self.object.attach(ifindex, mode)
+    }
+
+    fn cards(&mut self) -> &mut Cards {
+        &mut self.cards
     }
 }
 
@@ -70,11 +78,10 @@ impl WanProgram {
             }
         };
         Ok(Self {
-            interfaces: Seats::new(&mut object, INTERFACES_MAP, INTERFACE_SEATS_MAP)?,
+            cards: Cards::new(&mut object)?,
             endpoints: Seats::new(&mut object, ENDPOINTS_MAP, ENDPOINT_SEATS_MAP)?,
             ports: object.take(PORTS_MAP)?,
             listening: HashSet::new(),
-            sockets: object.take(SOCKETS_MAP)?,
             steering: steer::Maps::new(&mut object)?,
             writer,
             notices,
@@ -104,30 +111,6 @@ impl WanProgram {
             Some(writer) => writer.set_interval(interval),
             None => Ok(()),
         }
-    }
-
-    /// Puts the program on an interface of this thread's network namespace.
-    ///
-    /// # Errors
-    /// See [`BpfError::Busy`] and [`BpfError::Attach`].
-    pub fn attach(&self, ifindex: u32, mode: Mode) -> Result<Link, BpfError> {
-        self.object.attach(ifindex, mode)
-    }
-
-    /// Tells the program what it needs to know of an interface that carries it.
-    ///
-    /// # Errors
-    /// There are [`INTERFACES_MAX`](ringtun_common::tables::INTERFACES_MAX) others.
-    pub fn set_interface(&mut self, ifindex: u32, interface: Interface) -> Result<(), BpfError> {
-        self.interfaces.insert(ifindex, interface)
-    }
-
-    /// Forgets an interface: nothing that comes in by it is ours any more.
-    ///
-    /// # Errors
-    /// The kernel's; it is none if the interface was not known.
-    pub fn remove_interface(&mut self, ifindex: u32) -> Result<(), BpfError> {
-        self.interfaces.remove(ifindex)
     }
 
     /// A device of ours listens there, from now on.
@@ -162,22 +145,6 @@ impl WanProgram {
             bits |= bit;
         }
         Ok(self.ports.set(element, bits, 0)?)
-    }
-
-    /// Frames for place `index` go to this AF_XDP socket, until it is closed.
-    ///
-    /// # Errors
-    /// The socket has no receive ring, or `index` is past the end of the map.
-    pub fn set_socket(&mut self, index: u32, socket: BorrowedFd<'_>) -> Result<(), BpfError> {
-        Ok(self.sockets.set(index, socket.as_raw_fd(), 0)?)
-    }
-
-    /// Frames for place `index` pass to the kernel.
-    ///
-    /// # Errors
-    /// The kernel's; it is none if the place was empty.
-    pub fn remove_socket(&mut self, index: u32) -> Result<(), BpfError> {
-        absent_is_fine(self.sockets.unset(index))
     }
 
     /// Tunnels of `group` that are not ours are spread over `cpus` from now on, by

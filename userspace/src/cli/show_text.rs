@@ -60,9 +60,21 @@ fn own_lines(info: &DeviceInfo, line: &mut impl FnMut(&str, &str)) {
     for lan in &info.lan {
         let how = match &lan.refused {
             Some(why) => why.clone(),
+            None if lan.forwarding.is_some() => {
+                format!("past the kernel's stack, MSS clamped by XDP ({})", lan.xdp)
+            }
             None => format!("MSS clamped by XDP ({})", lan.xdp),
         };
         line("lan", &format!("{}: {how}", lan.name));
+        if let Some(why) = &lan.not_forwarding {
+            line(
+                "lan",
+                &format!("{}: by the kernel's stack: {why}", lan.name),
+            );
+        }
+        if let Some(card) = &lan.forwarding {
+            line("lan card", &card_line(card));
+        }
     }
     if !info.lan_verdicts.is_empty() {
         line("lan verdicts", &counted(&info.lan_verdicts));

@@ -92,6 +92,8 @@ pub struct XdpOptions {
     pub generic: bool,
     /// Interfaces with clients whose TCP connections are clamped.
     pub lan: Vec<InterfaceName>,
+    /// Packets between those interfaces and the tunnels go past the kernel's stack.
+    pub fast_forward: bool,
     /// Interfaces that carry the program though no peer leads to them.
     pub wan: Vec<InterfaceName>,
     /// Tunnels of others that are spread over CPUs, each group once.
@@ -107,6 +109,7 @@ impl Default for XdpOptions {
             busy_poll: None,
             generic: false,
             lan: Vec::new(),
+            fast_forward: false,
             wan: Vec::new(),
             steer: Vec::new(),
             nics_directory: PathBuf::from(super::nics::owner::DIRECTORY),

@@ -4,20 +4,19 @@ use std::sync::Arc;
 
 use ringtun_common::mss::Limits;
 
+use super::delivery::Delivery;
 use super::frames::{FRAME_LEN, Frame, FramePool, SEGMENTS_MAX};
 use super::handshakes::Queues;
 use super::lane::{Lane, Turn};
 use super::mss;
-use super::port::{self, DELIVERY_MAX, Port, Tunnel};
-use super::rings::Ring;
-use super::rings::arrival;
+use super::port::{self, Port, Tunnel};
+use super::rings::{RelayInbox, Ring, Rings, arrival};
 pub use super::sort::Datagram;
 use super::sort::{Arrival, Parts};
 use super::stats::WorkerStats;
 use super::taps::{Direction, Link, Open, Side, Size, Who};
 use super::team::{Membership, WAITING_MAX};
 use crate::drops::DropReason;
-use crate::net::tun;
 use crate::net::udp::{RecvBatch, UdpSocket};
 use crate::tunnel::cell::PeerCell;
 use crate::tunnel::endpoint::Endpoint;
@@ -64,7 +63,7 @@ pub struct Inbound {
     received: Vec<Frame>,
     turns: Vec<Turn<Job>>,
     jobs: Vec<Job>,
-    places: Vec<Place>,
+    delivery: Delivery,
     /// Where the packets of a frame end that is filled from a ring.
     ends: Vec<usize>,
     /// Who helps to open what is too much; none where a worker is alone.
@@ -97,7 +96,7 @@ impl Inbound {
             received: Vec::with_capacity(BATCH),
             turns: Vec::with_capacity(BATCH),
             jobs: Vec::with_capacity(BATCH),
-            places: Vec::with_capacity(DELIVERY_MAX),
+            delivery: Delivery::default(),
             ends: Vec::with_capacity(SEGMENTS_MAX),
             team: None,
         }
@@ -109,24 +108,30 @@ impl Inbound {
     }
 
     /// Serves the port's sockets once: at most [`BATCH`] datagrams of each family.
-    pub fn serve(&mut self, port: &mut Port, now: BootTime) {
+    pub fn serve(&mut self, port: &mut Port, lan: &mut Rings, now: BootTime) {
         if !port.turns.is_empty() {
-            self.hand_over(port, now);
+            self.hand_over(port, lan, now);
         }
         let Some(sockets) = port.sockets.take() else {
             return;
         };
         if port.v4_ready {
-            port.v4_ready = self.receive(port, sockets.v4(), now);
+            port.v4_ready = self.receive(port, sockets.v4(), lan, now);
         }
         if port.v6_ready {
-            port.v6_ready = self.receive(port, sockets.v6(), now);
+            port.v6_ready = self.receive(port, sockets.v6(), lan, now);
         }
         port.sockets = Some(sockets);
     }
 
     /// One receive call and all that follows; whether there may be more.
-    fn receive(&mut self, port: &mut Port, socket: Option<&UdpSocket>, now: BootTime) -> bool {
+    fn receive(
+        &mut self,
+        port: &mut Port,
+        socket: Option<&UdpSocket>,
+        lan: &mut Rings,
+        now: BootTime,
+    ) -> bool {
         let Some(socket) = socket else { return false };
         while self.received.len() < BATCH {
             let Some(frame) = self.frames.take() else {
@@ -166,14 +171,14 @@ impl Inbound {
             }
         }
         self.received = received;
-        self.hand_over(port, now);
+        self.hand_over(port, lan, now);
         // A short batch emptied the socket; its next datagram is an event.
         count == offered
     }
 
     /// Opens what other workers received and do not keep up with, and delivers what
     /// is its turn.
-    pub fn help(&mut self, ports: &mut [Option<Box<Port>>], now: BootTime) {
+    pub fn help(&mut self, ports: &mut [Option<Box<Port>>], lan: &mut Rings, now: BootTime) {
         for _ in 0..WAITING_MAX {
             let Some(asked) = self.team.as_ref().and_then(|team| team.next()) else {
                 return;
@@ -185,13 +190,19 @@ impl Inbound {
             };
             port.stats.helped.add(1);
             port.turns.extend(asked.sealed.open(&port.stats, now));
-            self.hand_over(port, now);
+            self.hand_over(port, lan, now);
         }
     }
 
     /// Serves a ring once: at most [`BATCH`](super::rings::ring::BATCH) frames,
     /// for whichever of the worker's devices they are.
-    pub fn serve_ring(&mut self, ring: &mut Ring, ports: &mut [Option<Box<Port>>], now: BootTime) {
+    pub fn serve_ring(
+        &mut self,
+        ring: &mut Ring,
+        ports: &mut [Option<Box<Port>>],
+        lan: &mut Rings,
+        now: BootTime,
+    ) {
         let mut frames = ring.receive();
         // A full batch, as for a socket.
         let much = ring.is_ready();
@@ -212,8 +223,8 @@ impl Inbound {
                         && self.ends.len() < SEGMENTS_MAX
                 });
                 if !fits {
-                    self.finish(gathered.take(), Some(port), much, ports, now);
-                    gathered = self.gather(port, &arrival, ports, now);
+                    self.finish((gathered.take(), Some(port)), much, ports, lan, now);
+                    gathered = self.gather(port, &arrival, ports, lan, now);
                 }
                 if let Some(to) = &mut gathered {
                     let end = to.used + message.len();
@@ -229,7 +240,7 @@ impl Inbound {
             }
             ring.free(frame);
         }
-        self.finish(gathered, None, much, ports, now);
+        self.finish((gathered, None), much, ports, lan, now);
         ring.stats().rx_bytes.add(bytes);
         ring.refill(frames, now);
     }
@@ -240,12 +251,13 @@ impl Inbound {
         port: usize,
         arrival: &arrival::Arrival,
         ports: &mut [Option<Box<Port>>],
+        lan: &mut Rings,
         now: BootTime,
     ) -> Option<Gathered> {
         let of = ports[port].as_deref_mut()?;
         let mut frame = self.frames.take();
         if frame.is_none() {
-            self.hand_over(of, now);
+            self.hand_over(of, lan, now);
             frame = self.frames.take().or_else(|| self.received.pop());
         }
         let Some(frame) = frame else {
@@ -268,10 +280,10 @@ impl Inbound {
     /// Sorts what was gathered; delivers, unless more comes for the same device.
     fn finish(
         &mut self,
-        gathered: Option<Gathered>,
-        next: Option<usize>,
+        (gathered, next): (Option<Gathered>, Option<usize>),
         much: bool,
         ports: &mut [Option<Box<Port>>],
+        lan: &mut Rings,
         now: BootTime,
     ) {
         let Some(gathered) = gathered else { return };
@@ -292,20 +304,41 @@ impl Inbound {
         arrival.sort(gathered.frame, &self.frames, &self.queues, &mut self.turns);
         self.ends.clear();
         if next != Some(gathered.port) {
-            self.hand_over(port, now);
+            self.hand_over(port, lan, now);
         }
     }
 
-    /// Delivers to the port's TUN device; what is left waits at the port.
-    fn hand_over(&mut self, port: &mut Port, now: BootTime) {
+    /// Delivers to the port's TUN device, or by `lan`; what is left waits at the port.
+    fn hand_over(&mut self, port: &mut Port, lan: &mut Rings, now: BootTime) {
         let (tunnel, stats) = (Arc::clone(&port.tunnel), Arc::clone(&port.stats));
-        let mut places = std::mem::take(&mut self.places);
+        let mut delivery = std::mem::take(&mut self.delivery);
         self.turns.append(&mut port.turns);
         self.deliver(&tunnel, &stats, now, |jobs| {
-            write(jobs, &mut places, port);
+            delivery.deliver(jobs, port, lan, now);
         });
         std::mem::swap(&mut self.turns, &mut port.turns);
-        self.places = places;
+        self.delivery = delivery;
+    }
+
+    /// Delivers what other workers opened, for whichever of `ports` it is; at most
+    /// [`BATCH`] frames.
+    pub fn serve_opened(
+        &mut self,
+        inbox: &RelayInbox,
+        ports: &mut [Option<Box<Port>>],
+        lan: &mut Rings,
+        now: BootTime,
+    ) {
+        for _ in 0..BATCH {
+            let Some(opened) = inbox.pop_opened() else {
+                return;
+            };
+            let mut ports = ports.iter_mut().flatten();
+            match ports.find(|port| Arc::ptr_eq(&port.tunnel, &opened.tunnel)) {
+                Some(port) => self.delivery.write(&[opened.job], port, lan, now),
+                None => opened.drop_counted(DropReason::TunError),
+            }
+        }
     }
 
     /// Sorts one datagram's packets and opens them. What can be delivered waits
@@ -354,7 +387,7 @@ impl Inbound {
         tunnel: &Tunnel,
         stats: &WorkerStats,
         now: BootTime,
-        mut to: impl FnMut(&[Job]),
+        mut to: impl FnMut(&mut Vec<Job>),
     ) -> bool {
         let snapshot = tunnel.shared.snapshot();
         let check = Check {
@@ -376,8 +409,8 @@ impl Inbound {
                     dry = true;
                 }
             }
-            to(&self.jobs);
             left -= self.jobs.len();
+            to(&mut self.jobs);
             self.jobs.clear();
             if dry {
                 self.turns.extend(turn.release());
@@ -405,72 +438,11 @@ fn tap(tunnel: &Tunnel, frame: &Frame, datagram: &Datagram) {
     }
 }
 
-/// Copies what goes to the TUN device.
-fn tap_inner(tunnel: &Tunnel, job: &Job) {
-    let about = || {
-        let size = Size {
-            packets: job.packets().len(),
-            bytes: job.packets().map(<[u8]>::len).sum(),
-        };
-        (Link::Ip, size)
-    };
-    let (side, who) = (Side::Inner, Who::Peer(&job.cell));
-    if let Some(mut tap) = tunnel.taps.open(side, Direction::In, who, about) {
-        job.packets().for_each(|packet| tap.push(packet));
-    }
-}
-
 /// The port of the device that listens there.
 fn listening(ports: &[Option<Box<Port>>], port: u16) -> Option<usize> {
     ports
         .iter()
         .position(|p| p.as_ref().is_some_and(|p| p.tunnel.listens_on(port)))
-}
-
-/// Where a packet to deliver lies: its job, first byte, length.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    job: usize,
-    at: usize,
-    len: usize,
-}
-
-/// Writes the packets of these jobs to the TUN device, joined where possible.
-fn write(jobs: &[Job], places: &mut Vec<Place>, port: &mut Port) {
-    places.clear();
-    for (job, content) in jobs.iter().enumerate() {
-        tap_inner(&port.tunnel, content);
-        places.extend(content.frame.packets().iter().map(|p| Place {
-            job,
-            at: p.at,
-            len: p.len,
-        }));
-    }
-    let Port {
-        coalescer,
-        tun,
-        stats,
-        gone,
-        ..
-    } = port;
-    for batch in places.chunks(DELIVERY_MAX) {
-        let packet = |i: usize| {
-            let place = &batch[i];
-            &jobs[place.job].frame.bytes()[place.at..place.at + place.len]
-        };
-        coalescer.run(batch.len(), packet, |merged| {
-            let packets = merged.packets as u64;
-            stats.tun_writes.add(1);
-            match tun.write_vectored(merged.slices) {
-                Ok(true) => stats.inner_rx_packets.add(packets),
-                Ok(false) => stats.drops.add(DropReason::TunFull, packets),
-                Err(error) => {
-                    *gone |= tun::is_gone(&error);
-                    stats.drops.add(DropReason::TunError, packets);
-                }
-            }
-        });
-    }
 }
 
 /// The in-order part of a batch.

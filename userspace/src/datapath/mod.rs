@@ -6,6 +6,7 @@
 //! outbound  TUN ─ super-packet, MSS clamp ─▶ AllowedIPs ─▶ segment into a frame ─ seal in place ─▶
 //!           sendmsg, GSO
 //! rings     in place of a socket, where a network card has AF_XDP: see [`rings`]
+//! forward   LAN rings in place of the TUN device: see [`forward`]
 //! handshake socket ─ types 1–3 ─▶ bounded queue ─▶ handshake threads ─▶ control
 //! ```
 //!
@@ -13,6 +14,8 @@
 //! lock, makes no allocation and no log line per packet, and reads the clock
 //! once per batch. Peers reach it through the snapshot that control swaps.
 
+mod delivery;
+pub mod forward;
 pub mod frames;
 pub mod handshakes;
 pub mod inbound;

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use arc_swap::Guard;
 use ringtun_common::ip::{self, Ipv4, Ipv6};
 
+use super::forward;
 use super::frames::{FRAME_LEN, FramePool};
 use super::mss;
 use super::offload::Segmenter;
 use super::port::{Port, Tunnel};
-use super::rings::Rings;
+use super::rings::{Ring, Rings};
 use super::runs::{Blocked, Runs};
 use super::stats::WorkerStats;
 use super::taps::{Direction, Link, Open, Side, Size, Who};
@@ -97,6 +99,90 @@ impl Outbound {
     }
 }
 
+impl Outbound {
+    /// Serves a LAN ring once: at most [`BATCH`](super::rings::ring::BATCH) packets,
+    /// for whichever of the worker's devices they are. False if there is no room
+    /// outside and they have to wait in the ring.
+    pub fn serve_lan(
+        &mut self,
+        ring: &mut Ring,
+        ports: &mut [Option<Box<Port>>],
+        rings: &mut Rings,
+        now: BootTime,
+    ) -> bool {
+        let is_open = |port: &Port| port.runs.is_empty() && port.blocked == Blocked::No;
+        if !ports.iter().flatten().all(|port| is_open(port)) {
+            return false;
+        }
+        let mut frames = ring.receive();
+        let mut bytes = 0;
+        let mut batch = Batch::default();
+        for mut frame in frames.drain(..) {
+            bytes += frame.packet().len() as u64;
+            let sealed = forward::packet::find(frame.packet()).and_then(|range| {
+                let packet = &mut frame.packet_mut()[range];
+                batch.seal(packet, ports, rings, &self.frames, now)
+            });
+            if sealed.is_none() {
+                ring.stats().stray.add(1);
+            }
+            ring.free(frame);
+        }
+        ring.stats().rx_bytes.add(bytes);
+        ring.refill(frames, now);
+        for port in ports.iter_mut().flatten() {
+            if !port.runs.is_empty() && port.blocked == Blocked::No {
+                port.send_runs(rings, now);
+            }
+        }
+        true
+    }
+}
+
+/// Packets of one receive call, most of them for one device.
+#[derive(Default)]
+struct Batch {
+    /// The device of the last packet, by its place among the ports, and its configuration.
+    last: Option<(usize, Guard<Arc<Snapshot>>)>,
+}
+
+impl Batch {
+    /// Seals a packet for the device whose peer it is for. `None` if there is none.
+    fn seal(
+        &mut self,
+        packet: &mut [u8],
+        ports: &mut [Option<Box<Port>>],
+        rings: &mut Rings,
+        frames: &Arc<FramePool>,
+        now: BootTime,
+    ) -> Option<()> {
+        let is_for = |snapshot: &Snapshot| peer_for(snapshot, packet).is_some();
+        if !self.last.as_ref().is_some_and(|(_, last)| is_for(last)) {
+            let mut all = ports.iter().enumerate();
+            self.last = all.find_map(|(at, port)| {
+                let tunnel = &port.as_ref()?.tunnel;
+                let snapshot = tunnel.shared.snapshot();
+                is_for(&snapshot).then_some((at, snapshot))
+            });
+        }
+        let (at, snapshot) = self.last.as_ref()?;
+        let port = ports[*at].as_deref_mut()?;
+        forward::packet::lower_hop_limit(packet);
+        let sealer = Sealer {
+            tunnel: &port.tunnel,
+            snapshot,
+            stats: &port.stats,
+            frames,
+            now,
+        };
+        sealer.seal_forwarded(packet, &mut port.runs);
+        if port.runs.is_filling() && port.blocked == Blocked::No {
+            port.send_runs(rings, now);
+        }
+        Some(())
+    }
+}
+
 /// What sealing needs to know, for one batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Sealer<'a> {
@@ -115,11 +201,26 @@ pub struct Sealer<'a> {
 impl Sealer<'_> {
     /// Seals what one read of the TUN device gave, vnet header first, into runs.
     pub fn seal(&self, read: &mut [u8], runs: &mut Runs) {
+        match Segmenter::new(read) {
+            Ok(segments) => self.seal_segments(segments, runs),
+            Err(reason) => self.stats.drops.count(reason),
+        }
+    }
+
+    /// Seals one packet that came past the TUN device, into a run.
+    pub fn seal_forwarded(&self, packet: &mut [u8], runs: &mut Runs) {
+        let header = forward::packet::vnet_header(packet);
+        match Segmenter::with_header(&header, packet) {
+            Ok(segments) => {
+                self.stats.forwarded_tx_packets.add(1);
+                self.seal_segments(segments, runs);
+            }
+            Err(reason) => self.stats.drops.count(reason),
+        }
+    }
+
+    fn seal_segments(&self, mut segments: Segmenter<'_>, runs: &mut Runs) {
         let drops = &self.stats.drops;
-        let mut segments = match Segmenter::new(read) {
-            Ok(segments) => segments,
-            Err(reason) => return drops.count(reason),
-        };
         if let Some(packet) = segments.single_mut() {
             mss::clamp(packet, self.tunnel.mss_limits().as_ref(), self.stats);
         }

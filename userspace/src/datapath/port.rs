@@ -1,13 +1,14 @@
 //! A device as the threads see it: [`Tunnel`] is what all of them share,
 //! [`Port`] is one worker's part of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringtun_common::mss::Limits;
 use tokio::sync::mpsc;
 
+use super::forward::{Asked, Forwarding};
 use super::inbound::Job;
 use super::lane::Turn;
 use super::mss::MssClamp;
@@ -41,6 +42,8 @@ pub enum Event {
     Initiated(InitiationDone),
     /// Nobody knows yet by which ring this peer's packets leave.
     ExitWanted(Arc<PeerCell>),
+    /// Nobody knows yet where packets out of the tunnel to this address go.
+    HopWanted(IpAddr),
     /// The TUN device is gone.
     TunGone,
 }
@@ -62,6 +65,8 @@ pub struct Tunnel {
     /// Packets may leave by AF_XDP rings.
     rings: AtomicBool,
     mss: MssClamp,
+    /// Packets that go past the kernel's stack.
+    pub forwarding: Forwarding,
     /// Counters, one set per worker.
     pub workers: Box<[Arc<WorkerStats>]>,
     /// What handshake threads and control dropped.
@@ -93,6 +98,7 @@ impl Tunnel {
             port: AtomicU16::new(0),
             rings: AtomicBool::new(false),
             mss,
+            forwarding: Forwarding::default(),
             workers: (0..workers).map(|_| Arc::default()).collect(),
             drops: DropCounters::default(),
             taps: Arc::default(),
@@ -114,6 +120,14 @@ impl Tunnel {
     /// is asked again: the packets go by the socket meanwhile.
     pub fn ask_for_exit(&self, cell: &Arc<PeerCell>) {
         let _ = self.events.try_send(Event::ExitWanted(Arc::clone(cell)));
+    }
+
+    /// Asks control where packets to this address go. Not while handshakes have the
+    /// queue: until there is an answer the packets go by the kernel.
+    pub fn ask_for_hop(&self, destination: IpAddr) {
+        if self.events_waiting() < EVENTS_MAX / 4 {
+            let _ = self.events.try_send(Event::HopWanted(destination));
+        }
     }
 
     /// Whether packets may leave by AF_XDP rings.
@@ -247,6 +261,8 @@ pub struct Port {
     pub runs: Runs,
     /// Peers of which more is to be delivered, in the next round.
     pub turns: Vec<Turn<Job>>,
+    /// Destinations that control was asked for.
+    pub asked: Asked,
     /// The TUN queue may have packets.
     pub tun_ready: bool,
     /// The IPv4 socket may have datagrams.
@@ -276,6 +292,7 @@ impl Port {
             coalescer: Coalescer::new(DELIVERY_MAX, udp_offload),
             runs: Runs::default(),
             turns: Vec::new(),
+            asked: Asked::default(),
             tun_ready: true,
             v4_ready: false,
             v6_ready: false,

@@ -38,10 +38,15 @@ pub struct WorkerStats {
     pub outer_tx_packets: Counter,
     /// Their bytes.
     pub outer_tx_bytes: Counter,
-    /// Packets written to the TUN device, before coalescing.
+    /// Packets delivered inside: written to the TUN device, before coalescing, or
+    /// forwarded.
     pub inner_rx_packets: Counter,
-    /// Packets read from the TUN device, after segmentation.
+    /// Packets from inside: read from the TUN device, after segmentation, or forwarded.
     pub inner_tx_packets: Counter,
+    /// Of the packets received, those that left by a LAN ring instead.
+    pub forwarded_rx_packets: Counter,
+    /// Of the packets to send, those that came by a LAN ring instead.
+    pub forwarded_tx_packets: Counter,
     /// Reads from the TUN device (super-packets).
     pub tun_reads: Counter,
     /// Writes to the TUN device (super-packets).

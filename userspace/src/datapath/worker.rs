@@ -20,8 +20,9 @@ use super::handshakes::Queues;
 use super::inbound::Inbound;
 use super::outbound::Outbound;
 use super::port::{Event, Port};
-use super::rings::{Doorbell, ROOM_EVERY, RelayInbox, Rings, Way, ring};
+use super::rings::{Doorbell, ROOM_EVERY, RelayInbox, Ring, Rings, Way, ring};
 use super::runs::Blocked;
+use super::taps::Side;
 use super::team::{Membership, Team};
 use crate::drops::DropReason;
 use crate::net::clock;
@@ -54,8 +55,9 @@ pub enum Command {
     Remove(String),
     /// Use these sockets from now on, or none.
     Sockets(String, Option<Box<UdpSockets>>),
-    /// Packets to and from a network card can go this way from now on.
-    AddWay(Way),
+    /// Packets to and from a network card, outside or on the LAN side, can go this
+    /// way from now on.
+    AddWay(Side, Way),
     /// They no longer do. Tells when the last ring of the card is closed here.
     RemoveWays(u32, oneshot::Sender<()>),
     /// End the thread.
@@ -78,7 +80,7 @@ impl std::fmt::Debug for Command {
             Self::Add(_) => "Add",
             Self::Remove(_) => "Remove",
             Self::Sockets(..) => "Sockets",
-            Self::AddWay(_) => "AddWay",
+            Self::AddWay(..) => "AddWay",
             Self::RemoveWays(..) => "RemoveWays",
             Self::Stop => "Stop",
         })
@@ -106,6 +108,7 @@ impl Handle {
             outbound: Outbound::new(Arc::clone(&frames)),
             ports: Vec::new(),
             rings: Rings::default(),
+            lan: Rings::default(),
             inbox: Arc::clone(&inbox),
             bell: Arc::clone(&bell),
             team,
@@ -162,6 +165,8 @@ struct Worker {
     outbound: Outbound,
     ports: Vec<Option<Box<Port>>>,
     rings: Rings,
+    /// Rings of the LAN side.
+    lan: Rings,
     inbox: Arc<RelayInbox>,
     bell: Arc<Doorbell>,
     team: Arc<Membership>,
@@ -190,8 +195,10 @@ impl Worker {
                     WAKE => {}
                     Token(token) if token >= RING => {
                         let (ifindex, queue) = ring_of(token);
-                        if let Some(ring) = self.rings.ring(ifindex, queue) {
-                            ring.mark_ready();
+                        for rings in [&mut self.rings, &mut self.lan] {
+                            if let Some(ring) = rings.ring(ifindex, queue) {
+                                ring.mark_ready();
+                            }
                         }
                     }
                     _ => self.mark(event),
@@ -208,13 +215,17 @@ impl Worker {
                     if !ring.is_ready() {
                         break;
                     }
-                    self.inbound.serve_ring(ring, &mut self.ports, now);
+                    self.inbound
+                        .serve_ring(ring, &mut self.ports, &mut self.lan, now);
                 }
             }
-            self.inbound.help(&mut self.ports, now);
+            self.inbound.help(&mut self.ports, &mut self.lan, now);
+            self.inbound
+                .serve_opened(&self.inbox, &mut self.ports, &mut self.lan, now);
             self.take_turns(now);
+            self.serve_lan(now);
             self.rings.kick(now);
-            for ring in self.rings.own() {
+            for ring in self.rings.own().chain(self.lan.own()) {
                 if let Some(error) = ring.take_failure() {
                     let (ifindex, queue) = (ring.ifindex(), ring.queue());
                     tracing::warn!(%error, ifindex, queue, "an AF_XDP ring ended, packets go by the socket");
@@ -245,10 +256,22 @@ impl Worker {
         }
     }
 
+    /// Seals what came by the LAN side's rings, as long as there is room outside.
+    fn serve_lan(&mut self, now: BootTime) {
+        for ring in self.lan.own() {
+            for _ in 0..BATCHES_PER_ROUND {
+                let (ports, rings) = (&mut self.ports, &mut self.rings);
+                if !ring.is_ready() || !self.outbound.serve_lan(ring, ports, rings, now) {
+                    break;
+                }
+            }
+        }
+    }
+
     fn serve_port(&mut self, at: usize, now: BootTime) {
         let slot = &mut self.ports[at];
         let Some(port) = slot else { return };
-        self.inbound.serve(port, now);
+        self.inbound.serve(port, &mut self.lan, now);
         self.outbound.serve(port, &mut self.rings, now);
         if port.gone {
             port.tunnel.tell(Event::TunGone);
@@ -259,7 +282,12 @@ impl Worker {
 
     /// How long there is nothing to do without an event; none: for ever.
     fn timeout(&mut self) -> Option<Duration> {
-        let busy = self.rings.is_ready() || self.ports.iter().flatten().any(|p| p.has_work());
+        let mut ports = self.ports.iter().flatten();
+        let full = ports.clone().any(|port| port.blocked != Blocked::No);
+        // What came by a LAN ring waits there while there is no room outside.
+        let busy = self.rings.is_ready()
+            || (self.lan.is_ready() && !full)
+            || ports.any(|port| port.has_work());
         self.team.set_free(!busy);
         if busy {
             return Some(Duration::ZERO);
@@ -268,15 +296,18 @@ impl Worker {
         // Whoever left work before the bell was set did not ring it. What is behind
         // a run that is stuck waits as long as that does.
         let relayed = !self.inbox.is_empty() && !self.rings.is_stuck();
+        let relayed = relayed || self.inbox.has_opened();
         if relayed || !self.commands.is_empty() || !self.team.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = clock::boot();
         self.rings.settle(now);
+        self.lan.settle(now);
         let mut ports = self.ports.iter().flatten();
         let full = ports.any(|port| port.blocked == Blocked::Ring);
         let room = full.then_some(ROOM_EVERY);
-        self.rings.timeout(now).into_iter().chain(room).min()
+        let rings = [self.rings.timeout(now), self.lan.timeout(now)];
+        rings.into_iter().flatten().chain(room).min()
     }
 
     /// Waits for room in the send buffer only while there is none: every packet
@@ -337,7 +368,7 @@ impl Worker {
                     self.swap_sockets(at, sockets.map(|s| *s));
                 }
             }
-            Command::AddWay(way) => self.add_way(way),
+            Command::AddWay(side, way) => self.add_way(side, way),
             Command::RemoveWays(ifindex, closed) => {
                 self.remove_ways(ifindex);
                 // Nobody waits for it when control ends.
@@ -372,7 +403,7 @@ impl Worker {
         self.swap_sockets(at, sockets);
     }
 
-    fn add_way(&mut self, mut way: Way) {
+    fn add_way(&mut self, side: Side, mut way: Way) {
         let token = match &mut way {
             Way::Own(ring) => {
                 ring.mark_ready();
@@ -380,7 +411,11 @@ impl Worker {
             }
             Way::Relay { .. } => WAKE,
         };
-        if let Some(fd) = self.rings.add(way) {
+        let rings = match side {
+            Side::Outer => &mut self.rings,
+            Side::Inner => &mut self.lan,
+        };
+        if let Some(fd) = rings.add(way) {
             let registry = self.poll.registry();
             let mut source = SourceFd(&fd);
             if let Err(error) = registry.register(&mut source, token, Interest::READABLE) {
@@ -400,14 +435,23 @@ impl Worker {
                 if !ring.is_ready() {
                     break;
                 }
-                self.inbound.serve_ring(&mut ring, &mut self.ports, now);
+                self.inbound
+                    .serve_ring(&mut ring, &mut self.ports, &mut self.lan, now);
             }
             ring.kick(now);
-            if let Some(fd) = ring.raw_fd()
-                && let Err(error) = self.poll.registry().deregister(&mut SourceFd(&fd))
-            {
-                tracing::debug!(%error, "an AF_XDP socket was not watched");
+            unwatch_ring(self.poll.registry(), &ring);
+        }
+        for way in self.lan.remove(ifindex) {
+            let Way::Own(mut ring) = way else { continue };
+            ring.mark_ready();
+            for _ in 0..RING_ROUNDS {
+                let (ports, rings) = (&mut self.ports, &mut self.rings);
+                if !ring.is_ready() || !self.outbound.serve_lan(&mut ring, ports, rings, now) {
+                    break;
+                }
             }
+            ring.kick(now);
+            unwatch_ring(self.poll.registry(), &ring);
         }
     }
 
@@ -460,6 +504,14 @@ fn registration(at: usize, socket: &UdpSocket, room: bool) -> (Token, Interest) 
 
 fn raw(fd: &impl AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()
+}
+
+fn unwatch_ring(registry: &Registry, ring: &Ring) {
+    if let Some(fd) = ring.raw_fd()
+        && let Err(error) = registry.deregister(&mut SourceFd(&fd))
+    {
+        tracing::debug!(%error, "an AF_XDP socket was not watched");
+    }
 }
 
 fn unwatch(registry: &Registry, sockets: &UdpSockets) {

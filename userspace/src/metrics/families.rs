@@ -86,13 +86,23 @@ const WORKER_FAMILIES: &[WorkerFamily] = &[
     ),
     (
         "ringtun_inner_rx_packets_total",
-        "Decrypted packets that a worker wrote to the TUN device.",
+        "Decrypted packets that a worker delivered: wrote to the TUN device, or forwarded.",
         |w| w.inner_rx_packets,
     ),
     (
         "ringtun_inner_tx_packets_total",
-        "Packets that a worker read from the TUN device, after segmentation.",
+        "Packets that a worker got to encrypt: read from the TUN device, after segmentation, or forwarded.",
         |w| w.inner_tx_packets,
+    ),
+    (
+        "ringtun_forwarded_rx_packets_total",
+        "Of the decrypted packets, those that left by a LAN card past the kernel's stack (--fast-forward).",
+        |w| w.forwarded_rx_packets,
+    ),
+    (
+        "ringtun_forwarded_tx_packets_total",
+        "Of the packets to encrypt, those that came by a LAN card past the kernel's stack (--fast-forward).",
+        |w| w.forwarded_tx_packets,
     ),
     (
         "ringtun_tun_reads_total",

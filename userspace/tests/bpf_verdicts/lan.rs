@@ -1,16 +1,20 @@
 //! The program for LAN interfaces.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd as _;
 
-use ringtun::bpf::LanProgram;
+use ringtun::bpf::{CardProgram as _, LanProgram};
 use ringtun_common::class::Class;
+use ringtun_common::fixtures::World;
+use ringtun_common::fixtures::forward::{self, ELSEWHERE4, ELSEWHERE6, MTU};
 use ringtun_common::fixtures::frames::{self, HOST4, HOST6};
 use ringtun_common::fixtures::lan::{self, LIMITS, NETWORK4, NETWORK6};
 use ringtun_common::fixtures::syn::{Syn, option};
 use ringtun_common::mss::{Limits, PAYLOAD_MAX};
 use ringtun_common::verdict::Verdict;
+use ringtun_lab::{NetNs, link, names};
 
-use crate::support::{self, Kernel, Random, SHORTEST_FRAME, XDP_PASS, mutated};
+use crate::support::{self, Kernel, LOOPBACK, Random, SHORTEST_FRAME, XDP_PASS, mutated};
 
 fn load() -> LanProgram {
     match support::object() {
@@ -201,4 +205,137 @@ fn repeated_runs_lower_once_and_are_counted_one_by_one() {
     assert_eq!(counts.verdict(Verdict::Clamped).packets, 1);
     assert_eq!(counts.verdict(Verdict::ClampFits).packets, 999);
     assert_eq!(counts.class(Class::Tcp).packets, 1000);
+}
+
+/// A namespace whose kernel routes as the fixtures' gateway does.
+struct Gateway {
+    ns: NetNs,
+    /// Index of the device that stands for the tunnel's.
+    tunnel: u32,
+}
+
+impl Gateway {
+    fn new() -> Self {
+        let ns = NetNs::new("f").unwrap();
+        let device = names::unique("t");
+        let (net4, net6) = (Ipv4Addr::from(NETWORK4.0), Ipv6Addr::from(NETWORK6.0));
+        let (no4, no6) = (Ipv4Addr::from(ELSEWHERE4.0), Ipv6Addr::from(ELSEWHERE6.0));
+        ns.ip(&format!(
+            "tuntap add mode tun dev {device}\nlink set lo up\nlink set {device} mtu {MTU} up\n\
+             route add {net4}/{} dev {device}\nroute add {net6}/{} dev {device}\n\
+             route add blackhole {no4}/{}\nroute add unreachable {no6}/{}\n",
+            NETWORK4.1, NETWORK6.1, ELSEWHERE4.1, ELSEWHERE6.1
+        ))
+        .unwrap();
+        ns.sysctl("net.ipv4.ip_forward", "1").unwrap();
+        ns.sysctl("net.ipv6.conf.all.forwarding", "1").unwrap();
+        let tunnel = link::index(&ns, &device).unwrap();
+        Self { ns, tunnel }
+    }
+
+    /// The program with the networks of the fixtures inside the tunnel, and an
+    /// interface that it forwards from.
+    fn kernel(&self) -> Kernel<LanProgram> {
+        let mut program = load();
+        for (address, len, inside) in forward::inside(self.tunnel) {
+            let address = Ipv6Addr::from(address);
+            let address = address
+                .to_ipv4_mapped()
+                .map_or(address.into(), IpAddr::from);
+            program.insert(address, len, inside).unwrap();
+        }
+        let cards = program.cards();
+        cards.set_interface(LOOPBACK, World::INTERFACE).unwrap();
+        Kernel::new(program)
+    }
+
+    /// Runs in the namespace: the kernel routes there, and an AF_XDP socket is there.
+    fn within(&self, run: impl FnOnce(&mut Kernel<LanProgram>) + Send) {
+        let tested = || {
+            let mut kernel = self.kernel();
+            run(&mut kernel);
+            kernel.finish();
+            Ok(())
+        };
+        self.ns.within(tested).unwrap();
+    }
+}
+
+const PLACE: u32 = World::INTERFACE.first_socket;
+
+#[test]
+fn what_may_go_past_the_kernel_goes_and_nothing_else() {
+    Gateway::new().within(|kernel| {
+        let socket = ringtun_lab::xdp_socket().unwrap();
+        for there in [false, true, false] {
+            let cards = kernel.program.cards();
+            if there {
+                cards.set_socket(PLACE, socket.as_fd()).unwrap();
+            } else {
+                cards.remove_socket(PLACE).unwrap();
+            }
+            for fixture in forward::all() {
+                let verdict = match fixture.verdict {
+                    Verdict::Forwarded if !there => Verdict::NoSocket,
+                    verdict => verdict,
+                };
+                let expected = (fixture.class, verdict);
+                kernel.run(&fixture.frame, expected, &fixture.after, &fixture.name);
+            }
+        }
+    });
+}
+
+#[test]
+fn host_and_kernel_forward_the_same_of_100_000_random_frames() {
+    Gateway::new().within(|kernel| {
+        let socket = ringtun_lab::xdp_socket().unwrap();
+        kernel
+            .program
+            .cards()
+            .set_socket(PLACE, socket.as_fd())
+            .unwrap();
+        let mut fixtures = long_enough();
+        fixtures.extend(forward::all());
+        let frames: Vec<_> = fixtures.into_iter().map(|f| f.frame).collect();
+        let mut random = Random(0x2545_f491);
+        for _ in 0..100_000 {
+            let frame = mutated(&mut random, &frames);
+            let mut after = frame.clone();
+            let expected = forward::judge(&mut after, true);
+            kernel.run(&frame, expected, &after, "random");
+        }
+        for verdict in [
+            Verdict::Forwarded,
+            Verdict::ForwardElsewhere,
+            Verdict::ForwardExpires,
+            Verdict::ForwardSpecial,
+        ] {
+            assert!(kernel.has_seen(verdict), "{}", verdict.label());
+        }
+    });
+}
+
+#[test]
+fn a_host_that_does_not_forward_forwards_nothing_past_its_kernel_either() {
+    let gateway = Gateway::new();
+    gateway.within(|kernel| {
+        let socket = ringtun_lab::xdp_socket().unwrap();
+        kernel
+            .program
+            .cards()
+            .set_socket(PLACE, socket.as_fd())
+            .unwrap();
+        let passing = forward::all();
+        let passing = passing.iter().filter(|f| f.verdict == Verdict::Forwarded);
+        for (on, verdict) in [(0, Verdict::ForwardElsewhere), (1, Verdict::Forwarded)] {
+            for switch in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] {
+                gateway.ns.sysctl(switch, &on.to_string()).unwrap();
+            }
+            for fixture in passing.clone() {
+                let expected = (fixture.class, verdict);
+                kernel.run(&fixture.frame, expected, &fixture.after, &fixture.name);
+            }
+        }
+    });
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
-use ringtun::bpf::{Notices, WanProgram, embedded};
+use ringtun::bpf::{CardProgram as _, Notices, WanProgram, embedded};
 use ringtun_common::class::Class;
 use ringtun_common::cursor::SliceCursor;
 use ringtun_common::fixtures::{self, World, frames};
@@ -216,7 +216,11 @@ fn ordinary_packets_have_no_line_and_host_and_kernel_agree_which_have_one() {
     let (mut kernel, mut notices) = without_limit();
     let socket = ringtun_lab::xdp_socket().unwrap();
     let place = World::INTERFACE.first_socket;
-    kernel.program().set_socket(place, socket.as_fd()).unwrap();
+    kernel
+        .program()
+        .cards()
+        .set_socket(place, socket.as_fd())
+        .unwrap();
     let frames: Vec<_> = long_enough().into_iter().map(|f| f.frame).collect();
     let (mut told, mut untold) = (0, 0);
     let mut agree = |frame: &[u8]| {

@@ -105,7 +105,7 @@ impl End {
         let mut delivered = Vec::new();
         self.inbound
             .deliver(&self.tunnel, &self.stats, world.now, |jobs| {
-                for job in jobs {
+                for job in &*jobs {
                     delivered.extend(job.packets().map(|p| packet::payload(p).to_vec()));
                 }
             });
@@ -240,7 +240,7 @@ fn a_lane_that_never_runs_dry_does_not_hold_a_worker() {
         let done = one
             .inbound
             .deliver(&one.tunnel, &one.stats, world.now, |jobs| {
-                for job in jobs {
+                for job in &*jobs {
                     delivered.extend(job.packets().map(|p| packet::payload(p).to_vec()));
                 }
                 // The other worker is as fast as this one, and has no turn to deliver.

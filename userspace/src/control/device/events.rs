@@ -40,6 +40,10 @@ impl Device {
                 self.nics.want(&self.tunnel, &cell);
                 return true;
             }
+            Event::HopWanted(destination) => {
+                self.nics.want_hop(&self.tunnel, destination);
+                return true;
+            }
             Event::TunGone => return false,
         };
         if let Err(reason) = applied {

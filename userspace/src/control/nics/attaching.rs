@@ -4,12 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::card::{Attach, Card, Refusal};
+use super::card::{self, Attach, Card, Refusal};
 use super::owner::{Nic, Owner};
 use super::state::Entry;
 use super::{Nics, steer};
 use crate::bpf::{BpfError, WanProgram};
 use crate::control::options::IoMode;
+use crate::datapath::taps::Side;
 use crate::net::clock;
 use crate::net::netlink::Link;
 use crate::tunnel::time::BootTime;
@@ -69,7 +70,7 @@ impl Nics {
                 state.members.iter().any(|m| m.mode == IoMode::Xdp)
                     || steer::is_asked_for(&self.options.wan, &link.name),
                 state.names(),
-                state.first_free_place(),
+                card::first_free_place(state.attached()),
             )
         };
         let attach = Attach {
@@ -78,6 +79,7 @@ impl Nics {
             options: &self.options,
             plane: &self.plane,
             first_socket,
+            side: Side::Outer,
         };
         let driver = attach.judge()?;
         let nic = Nic {

@@ -7,11 +7,12 @@ use tokio::sync::oneshot;
 
 use super::foreign;
 use super::owner::Owner;
-use crate::bpf::{BpfError, Link, Mode, WanProgram};
+use crate::bpf::{BpfError, CardProgram, Link, Mode};
 use crate::control::options::XdpOptions;
 use crate::control::plane::Plane;
 use crate::crypto::os_rng;
 use crate::datapath::rings::{Ring, RingStats, Way, ring};
+use crate::datapath::taps::Side;
 use crate::datapath::worker::Command;
 use crate::net::netlink::{self, Medium};
 use crate::net::nic;
@@ -126,6 +127,21 @@ pub const fn frame_size(mtu: u32) -> u32 {
     }
 }
 
+/// The first of enough free places for any card among the sockets of a program that
+/// these carry.
+pub fn first_free_place<'a>(cards: impl Iterator<Item = &'a Card>) -> u32 {
+    let mut taken: Vec<_> = cards.map(Card::places).collect();
+    taken.sort_by_key(|places| places.start);
+    let mut free = 0;
+    for places in taken {
+        if places.start.saturating_sub(free) >= QUEUES_MAX {
+            break;
+        }
+        free = places.end;
+    }
+    free.min(SOCKETS_MAX)
+}
+
 /// What attaching takes.
 pub struct Attach<'a> {
     /// The card.
@@ -138,6 +154,8 @@ pub struct Attach<'a> {
     pub plane: &'a Plane,
     /// First free place among the program's sockets.
     pub first_socket: u32,
+    /// Where its packets come from: peers, or clients.
+    pub side: Side,
 }
 
 impl Attach<'_> {
@@ -168,7 +186,7 @@ impl Attach<'_> {
     /// Why not; nothing is left behind then.
     pub async fn attach(
         self,
-        program: &mut WanProgram,
+        program: &mut impl CardProgram,
         driver: String,
         owner: Owner,
     ) -> Result<Card, Refusal> {
@@ -178,10 +196,16 @@ impl Attach<'_> {
         if self.first_socket + queues > SOCKETS_MAX {
             return Err(Refusal::NoPlace(name));
         }
-        tracing::info!(
-            card = %name, %driver, queues,
-            "attaching the XDP program: the link may go down for a moment; from now on nftables, tc and tcpdump of this host do not see the WireGuard data of this card (`ringtun io NAME udp` takes it off)"
-        );
+        match self.side {
+            Side::Outer => tracing::info!(
+                card = %name, %driver, queues,
+                "attaching the XDP program: the link may go down for a moment; from now on nftables, tc and tcpdump of this host do not see the WireGuard data of this card (`ringtun io NAME udp` takes it off)"
+            ),
+            Side::Inner => tracing::info!(
+                card = %name, %driver, queues,
+                "attaching the XDP program: the link may go down for a moment; from now on nftables, tc, tcpdump and rp_filter of this host do not see what goes between this card and the tunnels, but for how TCP connections begin"
+            ),
+        }
         let link = self.put(program)?;
         let frame_size = frame_size(self.link.mtu);
         let mut rings = Vec::new();
@@ -199,7 +223,7 @@ impl Attach<'_> {
         for (queue, (_, socket)) in rings.iter().enumerate() {
             if let Some(fd) = socket.fd() {
                 let place = self.first_socket + queue as u32;
-                program.set_socket(place, fd).map_err(bpf)?;
+                program.cards().set_socket(place, fd).map_err(bpf)?;
             }
         }
         let transfer = rings[0].1.transfer();
@@ -225,7 +249,7 @@ impl Attach<'_> {
             _link: link,
             _owner: owner,
         };
-        let known = program.set_interface(ifindex, card.interface);
+        let known = program.cards().set_interface(ifindex, card.interface);
         if let Err(error) = known.map_err(bpf) {
             card.detach(program, self.plane).await;
             return Err(error);
@@ -234,7 +258,7 @@ impl Attach<'_> {
     }
 
     /// Native if the driver can, else generic.
-    fn put(&self, program: &WanProgram) -> Result<Link, Refusal> {
+    fn put(&self, program: &impl CardProgram) -> Result<Link, Refusal> {
         let (name, ifindex) = (&self.link.name, self.link.index);
         let refuse = |error| match error {
             BpfError::Busy { .. } => Refusal::Foreign {
@@ -314,13 +338,13 @@ impl Attach<'_> {
             );
             let worker = queue % workers.len();
             own[worker] = true;
-            workers[worker].send(Command::AddWay(Way::Own(Box::new(ring))));
+            workers[worker].send(Command::AddWay(self.side, Way::Own(Box::new(ring))));
             list.push(Queue { stats, probe });
         }
         let owners: Vec<usize> = (0..workers.len()).filter(|at| own[*at]).collect();
         for (at, worker) in workers.iter().enumerate().filter(|(at, _)| !own[*at]) {
             let to = Arc::clone(workers[owners[at % owners.len()]].inbox());
-            worker.send(Command::AddWay(Way::Relay { ifindex, to }));
+            worker.send(Command::AddWay(self.side, Way::Relay { ifindex, to }));
         }
         list
     }
@@ -343,12 +367,16 @@ impl Card {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn set_mac(&mut self, program: &mut WanProgram, mac: [u8; 6]) -> Result<(), BpfError> {
+    pub fn set_mac(
+        &mut self,
+        program: &mut impl CardProgram,
+        mac: [u8; 6],
+    ) -> Result<(), BpfError> {
         if self.interface.mac == mac {
             return Ok(());
         }
         self.interface.mac = mac;
-        program.set_interface(self.ifindex, self.interface)
+        program.cards().set_interface(self.ifindex, self.interface)
     }
 
     /// Whether a worker gave up one of its rings.
@@ -369,12 +397,12 @@ impl Card {
 
     /// Takes the program off and closes the rings; what they hold is served
     /// first. When this returns, another process can have the card.
-    pub async fn detach(self, program: &mut WanProgram, plane: &Plane) {
+    pub async fn detach(self, program: &mut impl CardProgram, plane: &Plane) {
         let places = self.places();
         // The device may be gone, and its entries with it.
-        let mut failed = program.remove_interface(self.ifindex).err();
+        let mut failed = program.cards().remove_interface(self.ifindex).err();
         for place in places {
-            failed = failed.or(program.remove_socket(place).err());
+            failed = failed.or(program.cards().remove_socket(place).err());
         }
         if let Some(error) = failed {
             tracing::debug!(card = %self.name, %error, "taking the card off the maps");

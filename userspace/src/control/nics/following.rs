@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::card::Card;
 use super::flows::Use;
 use super::state::{Entry, State};
-use super::{Nics, lan};
+use super::{Nics, beyond};
 use crate::net::clock;
 use crate::net::netlink::{Link, NetEvent, NetEvents};
 
@@ -29,6 +29,7 @@ impl Nics {
             state.sync();
         }
         self.detach_all().await;
+        self.stop_forwarding().await;
         std::future::pending().await
     }
 
@@ -44,10 +45,15 @@ impl Nics {
             tokio::select! {
                 changes = self.hops.changed() => {
                     let changes = changes?;
-                    let mut state = self.state.borrow_mut();
                     for change in changes {
-                        state.answered(&change.flow, &change.hop);
+                        if beyond::is_beyond(&change.flow) {
+                            self.hop_found(&change.flow, &change.hop);
+                        } else {
+                            let mut state = self.state.borrow_mut();
+                            state.answered(&change.flow, &change.hop);
+                        }
                     }
+                    self.beyond.borrow_mut().publish();
                 }
                 event = events.next() => self.heard(event?).await?,
                 () = self.changed.notified() => {}
@@ -64,7 +70,7 @@ impl Nics {
             }
             NetEvent::Link(link) => self.heard_of(link).await,
             NetEvent::LinkRemoved(index) => {
-                self.lan.borrow_mut().forget(index);
+                self.detach_lan(index).await;
                 self.detach(index).await;
                 self.state.borrow_mut().forget_refusal(index);
             }
@@ -73,36 +79,11 @@ impl Nics {
         Ok(())
     }
 
-    /// Attaches the program to LAN interfaces that came, and tells it what is
-    /// inside the tunnels.
-    pub(super) async fn tend_lan(&self) {
-        let names = &self.options.lan;
-        if names.is_empty() {
-            return;
-        }
-        if self.lan.borrow().is_missing(names) {
-            if !self.lan.borrow().has_program() {
-                match lan::load().await {
-                    Ok(program) => self.lan.borrow_mut().set_program(program),
-                    Err(error) => return self.lan.borrow_mut().refuse_all(names, &error),
-                }
-                self.inside_changed.set(true);
-            }
-            let devices = self.state.borrow().names();
-            self.lan.borrow_mut().attach(
-                names,
-                &self.options.nics_directory,
-                &self.namespace,
-                &devices,
-            );
-        }
-        if self.inside_changed.replace(false) {
-            let inside = self.state.borrow().inside();
-            self.lan.borrow_mut().sync(inside);
-        }
-    }
-
     pub(super) async fn heard_of(&self, link: Link) {
+        let renewed = self.lan.borrow_mut().heard_of(&link);
+        if renewed {
+            self.detach_lan(link.index).await;
+        }
         let outgrown = {
             let mut state = self.state.borrow_mut();
             let State { program, cards, .. } = &mut *state;
@@ -159,6 +140,7 @@ impl Nics {
             });
             state.attached().map(|card| card.ifindex()).collect()
         };
+        let lan: Vec<u32> = self.lan.borrow().cards().map(Card::ifindex).collect();
         let failed: Vec<u32> = {
             let state = self.state.borrow();
             let failed = state.attached().filter(|card| card.has_failed());
@@ -168,13 +150,14 @@ impl Nics {
             // The kernel goes on to put packets into a ring that nobody empties.
             self.detach(index).await;
         }
-        for index in attached {
+        for index in attached.into_iter().chain(lan) {
             // No event tells of another number of queues.
             if let Some(link) = self.tables.link(index).await? {
                 self.heard_of(link).await;
             }
         }
         self.lan.borrow_mut().forget_refusals();
+        self.tend_beyond();
         self.renew();
         Ok(())
     }

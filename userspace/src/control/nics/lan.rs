@@ -1,27 +1,41 @@
 //! LAN interfaces: TCP connections from behind the gateway into a tunnel are
-//! told what fits before the kernel sees them.
+//! told what fits before the kernel sees them; and where that was asked for, other
+//! packets go past it.
 
 use std::collections::{BTreeMap, HashMap};
 
 use nix::net::if_::if_nametoindex;
-use ringtun_common::mss::Limits;
+use ringtun_common::lan::Inside;
 
+use super::card::{self, Attach, Card};
 use super::owner::{Nic, Owner};
-use super::report::LanReport;
-use super::{State, foreign};
-use crate::bpf::{BpfError, Counts, LanProgram, Link, Mode};
+use super::report::{CardReport, LanReport};
+use super::{Nics, foreign};
+use crate::bpf::{BpfError, CardProgram as _, Counts, LanProgram, Link, Mode};
 use crate::control::names::InterfaceName;
-use crate::net::netns::Namespace;
+use crate::datapath::taps::Side;
 use crate::tunnel::allowed_ips::Prefix;
 
 /// A LAN interface that carries the program. Dropping it takes the program off.
 #[derive(Debug)]
 struct Port {
     name: InterfaceName,
-    mode: Mode,
-    // Held for their Drop.
-    _link: Link,
-    _owner: Owner,
+    how: How,
+}
+
+#[derive(Debug)]
+enum How {
+    /// Connections are clamped.
+    Clamp {
+        mode: Mode,
+        /// Why packets do not go past the kernel, if they are to.
+        why: Option<String>,
+        // Held for their Drop.
+        _link: Link,
+        _owner: Owner,
+    },
+    /// Packets go past the kernel, too.
+    Forward(Box<Card>),
 }
 
 /// The LAN interfaces of this process.
@@ -32,30 +46,12 @@ pub struct Lan {
     /// Why an interface does not carry the program.
     refused: BTreeMap<InterfaceName, String>,
     /// What the program's maps hold.
-    prefixes: HashMap<Prefix, Limits>,
+    prefixes: HashMap<Prefix, Inside>,
 }
 
 impl Lan {
-    /// Whether any of these interfaces is there and not looked at.
-    pub fn is_missing(&self, names: &[InterfaceName]) -> bool {
-        names.iter().any(|name| {
-            !self.refused.contains_key(name)
-                && if_nametoindex(name.as_str()).is_ok_and(|index| !self.ports.contains_key(&index))
-        })
-    }
-
-    /// Takes the loaded program; it stays for all interfaces.
-    pub fn set_program(&mut self, program: LanProgram) {
-        self.program = Some(program);
-    }
-
-    /// Whether the program is loaded.
-    pub fn has_program(&self) -> bool {
-        self.program.is_some()
-    }
-
     /// The program could not be loaded.
-    pub fn refuse_all(&mut self, names: &[InterfaceName], error: &BpfError) {
+    fn refuse_all(&mut self, names: &[InterfaceName], error: &BpfError) {
         for name in names {
             self.refuse(name, error.to_string());
         }
@@ -71,43 +67,13 @@ impl Lan {
         self.refused.clear();
     }
 
-    /// Attaches the program to those of the interfaces that are there.
-    pub fn attach(
-        &mut self,
-        names: &[InterfaceName],
-        directory: &std::path::Path,
-        namespace: &Namespace,
-        devices: &[InterfaceName],
-    ) {
-        for name in names {
-            let Ok(index) = if_nametoindex(name.as_str()) else {
-                continue;
-            };
-            if self.ports.contains_key(&index) || self.refused.contains_key(name) {
-                continue;
-            }
-            let nic = Nic {
-                namespace,
-                ifindex: index,
-                name: name.as_str(),
-            };
-            let attached = Owner::claim(directory, &nic, devices)
-                .map_err(|error| error.to_string())
-                .and_then(|owner| Ok((self.put(index, name)?, owner)));
-            match attached {
-                Ok((link, owner)) => {
-                    tracing::info!(interface = %name, mode = %link.mode(), "XDP clamps the MSS of what comes in here");
-                    let port = Port {
-                        name: name.clone(),
-                        mode: link.mode(),
-                        _link: link,
-                        _owner: owner,
-                    };
-                    self.ports.insert(index, port);
-                }
-                Err(why) => self.refuse(name, why),
-            }
-        }
+    /// One of these interfaces that is there and not looked at.
+    fn missing(&self, names: &[InterfaceName]) -> Option<(InterfaceName, u32)> {
+        let unknown = names.iter().filter(|name| !self.refused.contains_key(name));
+        let there = |name: &InterfaceName| if_nametoindex(name.as_str()).ok();
+        unknown
+            .filter_map(|name| Some((name.clone(), there(name)?)))
+            .find(|(_, index)| !self.ports.contains_key(index))
     }
 
     fn put(&self, index: u32, name: &InterfaceName) -> Result<Link, String> {
@@ -125,13 +91,39 @@ impl Lan {
         })
     }
 
-    /// The interface is gone, and the program with it.
-    pub fn forget(&mut self, index: u32) {
-        self.ports.remove(&index);
+    /// The cards by which packets go past the kernel.
+    pub fn cards(&self) -> impl Iterator<Item = &Card> {
+        self.ports.values().filter_map(|port| match &port.how {
+            How::Forward(card) => Some(&**card),
+            How::Clamp { .. } => None,
+        })
+    }
+
+    /// Whether packets go past the kernel by this card.
+    pub fn forwards(&self, ifindex: u32) -> bool {
+        let how = self.ports.get(&ifindex).map(|port| &port.how);
+        matches!(how, Some(How::Forward(_)))
+    }
+
+    /// The card has this hardware address and MTU. Whether it has to be attached anew.
+    pub fn heard_of(&mut self, link: &crate::net::netlink::Link) -> bool {
+        let (Some(program), Some(port)) = (&mut self.program, self.ports.get_mut(&link.index))
+        else {
+            return false;
+        };
+        let How::Forward(card) = &mut port.how else {
+            return false;
+        };
+        if let Some(mac) = link.mac
+            && let Err(error) = card.set_mac(program, mac.0)
+        {
+            tracing::warn!(card = %link.name, %error, "its new hardware address is not followed");
+        }
+        card.has_failed() || card.is_outgrown(link.mtu)
     }
 
     /// Makes the maps hold these networks.
-    pub fn sync(&mut self, wanted: HashMap<Prefix, Limits>) {
+    pub fn sync(&mut self, wanted: HashMap<Prefix, Inside>) {
         let Some(program) = &mut self.program else {
             return;
         };
@@ -144,13 +136,13 @@ impl Lan {
             }
             false
         });
-        for (prefix, limits) in wanted {
-            if self.prefixes.get(&prefix) == Some(&limits) {
+        for (prefix, inside) in wanted {
+            if self.prefixes.get(&prefix) == Some(&inside) {
                 continue;
             }
-            match program.insert(prefix.addr(), prefix.len(), limits) {
+            match program.insert(prefix.addr(), prefix.len(), inside) {
                 Ok(()) => {
-                    self.prefixes.insert(prefix, limits);
+                    self.prefixes.insert(prefix, inside);
                 }
                 Err(error) => {
                     // The tunnel clamps them all the same.
@@ -166,21 +158,15 @@ impl Lan {
         let absent = names.iter().filter(|name| {
             !self.refused.contains_key(name) && !self.ports.values().any(|port| port.name == **name)
         });
-        let absent = absent.map(|name| LanReport {
+        let none = |name: &InterfaceName, why: &str| LanReport {
             name: name.to_string(),
             xdp: "none".to_owned(),
-            refused: Some("there is no such interface yet".to_owned()),
-        });
-        let attached = self.ports.values().map(|port| LanReport {
-            name: port.name.to_string(),
-            xdp: port.mode.to_string(),
-            refused: None,
-        });
-        let refused = self.refused.iter().map(|(name, why)| LanReport {
-            name: name.to_string(),
-            xdp: "none".to_owned(),
-            refused: Some(why.clone()),
-        });
+            refused: Some(why.to_owned()),
+            ..LanReport::default()
+        };
+        let absent = absent.map(|name| none(name, "there is no such interface yet"));
+        let attached = self.ports.values().map(Port::report);
+        let refused = self.refused.iter().map(|(name, why)| none(name, why));
         attached.chain(refused).chain(absent).collect()
     }
 
@@ -193,28 +179,142 @@ impl Lan {
     }
 }
 
-impl State {
-    /// Networks inside the tunnels that are up, and what a segment into them
-    /// may be. Where two devices have the same, the smaller counts.
-    pub fn inside(&self) -> HashMap<Prefix, Limits> {
-        let mut all: HashMap<Prefix, Limits> = HashMap::new();
-        for member in self.members.iter().filter(|member| member.port != 0) {
-            let Some(limits) = member.tunnel.mss_limits() else {
-                continue;
+impl Port {
+    fn report(&self) -> LanReport {
+        let name = self.name.to_string();
+        match &self.how {
+            How::Clamp { mode, why, .. } => LanReport {
+                name,
+                xdp: mode.to_string(),
+                not_forwarding: why.clone(),
+                ..LanReport::default()
+            },
+            How::Forward(card) => LanReport {
+                name,
+                xdp: card.mode.to_string(),
+                forwarding: Some(CardReport::of(card)),
+                ..LanReport::default()
+            },
+        }
+    }
+}
+
+impl Nics {
+    /// Attaches the program to LAN interfaces that came, and tells it what is
+    /// inside the tunnels.
+    pub(super) async fn tend_lan(&self) {
+        let names = &self.options.lan;
+        loop {
+            let Some((name, index)) = self.lan.borrow().missing(names) else {
+                break;
             };
-            let snapshot = member.tunnel.shared.snapshot();
-            for (prefix, _) in snapshot.allowed_ips.iter() {
-                all.entry(prefix)
-                    .and_modify(|known| *known = known.min(limits))
-                    .or_insert(limits);
+            if self.lan.borrow().program.is_none() {
+                match load().await {
+                    Ok(program) => self.lan.borrow_mut().program = Some(program),
+                    Err(error) => return self.lan.borrow_mut().refuse_all(names, &error),
+                }
+                self.inside_changed.set(true);
+            }
+            match self.attach_lan(&name, index).await {
+                Ok(how) => {
+                    let port = Port { name, how };
+                    self.lan.borrow_mut().ports.insert(index, port);
+                    self.forwarding_changed();
+                }
+                Err(why) => self.lan.borrow_mut().refuse(&name, why),
             }
         }
-        all
+        if self.inside_changed.replace(false) {
+            let inside = self.inside();
+            self.lan.borrow_mut().sync(inside);
+        }
+    }
+
+    async fn attach_lan(&self, name: &InterfaceName, index: u32) -> Result<How, String> {
+        let claim = || {
+            let nic = Nic {
+                namespace: &self.namespace,
+                ifindex: index,
+                name: name.as_str(),
+            };
+            let devices = self.state.borrow().names();
+            let claimed = Owner::claim(&self.options.nics_directory, &nic, &devices);
+            claimed.map_err(|error| error.to_string())
+        };
+        let mut why = None;
+        if self.options.fast_forward {
+            match self.attach_card(index, claim()?).await {
+                Ok(card) => {
+                    tracing::info!(
+                        interface = %name, mode = %card.mode, transfer = %card.transfer,
+                        queues = card.queues.len(), "packets go past the kernel's stack"
+                    );
+                    return Ok(How::Forward(Box::new(card)));
+                }
+                Err(refusal) => {
+                    tracing::warn!(interface = %name, %refusal, "packets go by the kernel's stack");
+                    why = Some(refusal);
+                }
+            }
+        }
+        let owner = claim()?;
+        let link = self.lan.borrow().put(index, name)?;
+        tracing::info!(interface = %name, mode = %link.mode(), "XDP clamps the MSS of what comes in here");
+        Ok(How::Clamp {
+            mode: link.mode(),
+            why,
+            _link: link,
+            _owner: owner,
+        })
+    }
+
+    async fn attach_card(&self, index: u32, owner: Owner) -> Result<Card, String> {
+        let link = self.tables.link(index).await;
+        let link = link.map_err(|error| error.to_string())?;
+        let link = link.ok_or("it is gone")?;
+        let attach = Attach {
+            link: &link,
+            asked: true,
+            options: &self.options,
+            plane: &self.plane,
+            first_socket: card::first_free_place(self.lan.borrow().cards()),
+            side: Side::Inner,
+        };
+        let driver = attach.judge().map_err(|refusal| refusal.to_string())?;
+        let program = self.lan.borrow_mut().program.take();
+        let mut program = program.ok_or("the program is not loaded")?;
+        let attached = attach.attach(&mut program, driver, owner).await;
+        self.lan.borrow_mut().program = Some(program);
+        attached.map_err(|refusal| refusal.to_string())
+    }
+
+    /// Takes the program off a LAN interface. It may be attached anew.
+    pub(super) async fn detach_lan(&self, index: u32) {
+        let Some(port) = self.lan.borrow_mut().ports.remove(&index) else {
+            return;
+        };
+        let How::Forward(card) = port.how else {
+            return;
+        };
+        self.forwarding_changed();
+        let program = self.lan.borrow_mut().program.take();
+        if let Some(mut program) = program {
+            card.detach(&mut program, &self.plane).await;
+            self.lan.borrow_mut().program = Some(program);
+        }
+    }
+
+    /// Packets go by the kernel's stack from now on.
+    pub(super) async fn stop_forwarding(&self) {
+        let cards: Vec<u32> = self.lan.borrow().cards().map(Card::ifindex).collect();
+        for index in cards {
+            self.detach_lan(index).await;
+        }
     }
 }
 
 /// Loads the program on another thread: the verifier can take a second.
-pub async fn load() -> Result<LanProgram, BpfError> {
+async fn load() -> Result<LanProgram, BpfError> {
     let loaded = tokio::task::spawn_blocking(LanProgram::load).await;
     // It can fail to be waited for only by a panic, which goes on here.
     loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))

@@ -16,6 +16,7 @@
 //! * [`card`]: a card that carries the program.
 //! * [`flows`]: which peers use which flow.
 //! * [`lan`]: the other side: interfaces with clients.
+//! * `beyond`: where packets out of the tunnels go there, past the kernel's stack.
 //! * `attaching`, `following`: the work, as routes, links and devices change.
 //! * `notices`: what the program logs.
 //! * `state`: what is known, and what follows.
@@ -24,6 +25,7 @@
 //! * [`report`]: what `show` and metrics tell of all this.
 
 mod attaching;
+mod beyond;
 pub mod card;
 pub mod flows;
 mod following;
@@ -41,6 +43,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use beyond::Beyond;
 use lan::Lan;
 use state::{Entry, Member, State};
 
@@ -69,6 +72,8 @@ pub struct Nics {
     state: RefCell<State>,
     /// The LAN interfaces.
     lan: RefCell<Lan>,
+    /// Destinations on the LAN side.
+    beyond: RefCell<Beyond>,
     /// What the program logs, once it is loaded.
     notices: RefCell<Option<FollowedNotices>>,
     /// What is inside the tunnels may have changed since the LAN side was told.
@@ -91,6 +96,7 @@ impl Nics {
             options,
             state: RefCell::default(),
             lan: RefCell::default(),
+            beyond: RefCell::default(),
             notices: RefCell::default(),
             inside_changed: Cell::new(false),
             changed: Notify::new(),
@@ -117,6 +123,7 @@ impl Nics {
     /// The device is gone.
     pub fn leave(&self, tunnel: &Arc<Tunnel>) {
         self.forget_flows(tunnel);
+        self.forget_beyond(tunnel);
         let mut state = self.state.borrow_mut();
         state.members.retain(|m| !Arc::ptr_eq(&m.tunnel, tunnel));
         state.sync();
@@ -129,6 +136,8 @@ impl Nics {
         self.change(tunnel, |member| {
             (member.port, member.mark, member.tun) = (port, mark, tun);
         });
+        self.forget_beyond(tunnel);
+        self.forwarding_changed();
         self.inside_changed();
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::card::Card;
 use super::{Entry, Nics, State};
 use crate::bpf::Counts;
 use crate::control::options::IoMode;
@@ -61,6 +62,10 @@ pub struct LanReport {
     pub xdp: String,
     /// Why it does not carry the program.
     pub refused: Option<String>,
+    /// Its rings, if packets go past the kernel's stack.
+    pub forwarding: Option<CardReport>,
+    /// Why they do not, although that was asked for.
+    pub not_forwarding: Option<String>,
 }
 
 impl Nics {
@@ -180,15 +185,7 @@ impl Nics {
     /// The cards that carry the program.
     pub fn cards(&self) -> Vec<CardReport> {
         let state = self.state.borrow();
-        let cards = state.attached().map(|card| CardReport {
-            name: card.name.to_string(),
-            driver: card.driver.clone(),
-            xdp: card.mode.to_string(),
-            transfer: card.transfer.to_string(),
-            frame_size: card.frame_size,
-            queues: card.queues.iter().map(ring).collect(),
-        });
-        cards.collect()
+        state.attached().map(CardReport::of).collect()
     }
 
     /// What the program counted since it was loaded; none if it was not.
@@ -198,6 +195,19 @@ impl Nics {
         counts
             .inspect_err(|error| tracing::warn!(%error, "the XDP program's counters"))
             .ok()
+    }
+}
+
+impl CardReport {
+    pub(super) fn of(card: &Card) -> Self {
+        Self {
+            name: card.name.to_string(),
+            driver: card.driver.clone(),
+            xdp: card.mode.to_string(),
+            transfer: card.transfer.to_string(),
+            frame_size: card.frame_size,
+            queues: card.queues.iter().map(ring).collect(),
+        }
     }
 }
 

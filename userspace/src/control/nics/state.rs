@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ringtun_common::packet::mapped;
-use ringtun_common::tables::{LocalEndpoint, SOCKETS_MAX};
+use ringtun_common::tables::LocalEndpoint;
 
-use super::card::{self, Card};
+use super::card::Card;
 use super::flows::{self, Flows};
 use super::steer;
 use crate::bpf::WanProgram;
@@ -122,20 +122,6 @@ impl State {
         if matches!(self.cards.get(&index), Some(Entry::Refused { .. })) {
             self.cards.remove(&index);
         }
-    }
-
-    /// The first of enough free places for any card.
-    pub(super) fn first_free_place(&self) -> u32 {
-        let mut taken: Vec<_> = self.attached().map(Card::places).collect();
-        taken.sort_by_key(|places| places.start);
-        let mut free = 0;
-        for places in taken {
-            if places.start.saturating_sub(free) >= card::QUEUES_MAX {
-                break;
-            }
-            free = places.end;
-        }
-        free.min(SOCKETS_MAX)
     }
 
     /// Tells the peers of this flow how their packets leave. True if there is a

@@ -25,7 +25,7 @@ use super::port::Port;
 use super::runs::Outside;
 use crate::tunnel::time::BootTime;
 
-pub use relay::{Doorbell, RelayInbox, Relayed};
+pub use relay::{Doorbell, Opened, RelayInbox, Relayed};
 pub use ring::Ring;
 pub use stats::{RingStats, RingTotals};
 
@@ -90,6 +90,21 @@ impl Rings {
     #[must_use]
     pub fn way(&mut self, ifindex: u32) -> Option<&mut Way> {
         self.ways.iter_mut().find(|way| way.ifindex() == ifindex)
+    }
+
+    /// Where packets go that leave by any of these cards, if this worker has not a
+    /// ring of each.
+    #[must_use]
+    pub fn elsewhere(&self) -> Option<&Arc<RelayInbox>> {
+        self.ways.iter().find_map(|way| match way {
+            Way::Own(_) => None,
+            Way::Relay { to, .. } => Some(to),
+        })
+    }
+
+    /// The worker's own ring of a network card.
+    pub fn own_of(&mut self, ifindex: u32) -> Option<&mut Ring> {
+        self.own().find(|ring| ring.ifindex() == ifindex)
     }
 
     /// The worker's own rings.

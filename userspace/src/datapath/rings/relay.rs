@@ -1,8 +1,9 @@
-//! Sealed packets on their way to the worker that has a ring for them.
+//! Packets on their way to the worker that has a ring for them.
 //!
 //! A network card with fewer queues than there are workers has a ring for some
 //! of them only. The others seal as well, and hand whole runs over: one pointer
-//! per run of up to 64 packets, and a wake-up only if the owner sleeps.
+//! per run of up to 64 packets, and a wake-up only if the owner sleeps. So do those
+//! that opened what has to leave by a LAN ring.
 
 use std::io;
 use std::sync::Arc;
@@ -11,8 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use crossbeam_queue::ArrayQueue;
 use mio::Waker;
 
+use crate::datapath::inbound::Job;
 use crate::datapath::port::Tunnel;
 use crate::datapath::runs::Run;
+use crate::drops::DropReason;
 
 /// Runs that may wait for one worker. Their frames are missing in the pool of
 /// the one that sealed, so there are fewer than that has.
@@ -25,6 +28,23 @@ pub struct Relayed {
     pub run: Run,
     /// Whose.
     pub tunnel: Arc<Tunnel>,
+}
+
+/// Opened packets and the device that they belong to.
+#[derive(Debug)]
+pub struct Opened {
+    /// The packets.
+    pub job: Job,
+    /// Whose.
+    pub tunnel: Arc<Tunnel>,
+}
+
+impl Opened {
+    /// Counts what cannot be delivered.
+    pub fn drop_counted(self, reason: DropReason) {
+        let packets = self.job.packets().len() as u64;
+        self.tunnel.drops.add(reason, packets);
+    }
 }
 
 /// Wakes a worker, by a system call only if it sleeps.
@@ -70,6 +90,7 @@ impl Doorbell {
 #[derive(Debug)]
 pub struct RelayInbox {
     runs: ArrayQueue<Relayed>,
+    opened: ArrayQueue<Opened>,
     bell: Arc<Doorbell>,
 }
 
@@ -79,6 +100,7 @@ impl RelayInbox {
     pub fn new(bell: Arc<Doorbell>) -> Arc<Self> {
         Arc::new(Self {
             runs: ArrayQueue::new(RELAYED_MAX),
+            opened: ArrayQueue::new(RELAYED_MAX),
             bell,
         })
     }
@@ -93,10 +115,25 @@ impl RelayInbox {
     )]
     pub fn push(&self, relayed: Relayed) -> Result<(), Relayed> {
         self.runs.push(relayed)?;
+        self.ring();
+        Ok(())
+    }
+
+    /// Leaves opened packets.
+    ///
+    /// # Errors
+    /// The packets, when as many wait as may.
+    #[expect(clippy::result_large_err, reason = "as above")]
+    pub fn push_opened(&self, opened: Opened) -> Result<(), Opened> {
+        self.opened.push(opened)?;
+        self.ring();
+        Ok(())
+    }
+
+    fn ring(&self) {
         if let Err(error) = self.bell.ring() {
             tracing::error!(%error, "cannot wake a worker");
         }
-        Ok(())
     }
 
     /// The oldest run.
@@ -105,9 +142,21 @@ impl RelayInbox {
         self.runs.pop()
     }
 
-    /// Whether none waits.
+    /// The oldest opened packets.
+    #[must_use]
+    pub fn pop_opened(&self) -> Option<Opened> {
+        self.opened.pop()
+    }
+
+    /// Whether no run waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
+    }
+
+    /// Whether opened packets wait.
+    #[must_use]
+    pub fn has_opened(&self) -> bool {
+        !self.opened.is_empty()
     }
 }

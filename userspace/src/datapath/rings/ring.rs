@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::stats::RingStats;
+use crate::datapath::forward::{self, NextHop};
 use crate::net::checksum;
 use crate::net::outer::{Checksum, HEADERS_MAX, Identifications, Outer, Template};
 use crate::tunnel::time::BootTime;
@@ -257,10 +258,8 @@ impl Ring {
         segment: usize,
         ecn: Ecn,
     ) -> Result<Transmitted, XskError> {
-        self.complete()?;
         let mut result = Transmitted::default();
-        let slots = self.socket.tx.size() - self.socket.tx.pending()?;
-        let mut room = slots.min(self.tx_budget.saturating_sub(self.tx_frames));
+        let mut room = self.find_room()?;
         let mut bytes = 0;
         let metadata = self.socket.tx.finishes_checksums();
         for payload in payloads.chunks(segment) {
@@ -287,6 +286,22 @@ impl Ring {
             bytes += frame.range().len();
             self.outgoing.push((frame, checksum));
         }
+        self.submit(bytes)?;
+        if result.full {
+            self.stats.tx_full.add(1);
+        }
+        Ok(result)
+    }
+
+    /// How many packets the transmit ring takes now.
+    fn find_room(&mut self) -> Result<u32, XskError> {
+        self.complete()?;
+        let slots = self.socket.tx.size() - self.socket.tx.pending()?;
+        Ok(slots.min(self.tx_budget.saturating_sub(self.tx_frames)))
+    }
+
+    /// Lets the kernel have what is in `outgoing`, `bytes` of frames.
+    fn submit(&mut self, bytes: usize) -> Result<(), XskError> {
         let count = self.outgoing.len() as u32;
         let mut batch = self.socket.tx.batch(&mut self.umem, count)?;
         for (frame, checksum) in self.outgoing.drain(..) {
@@ -303,10 +318,65 @@ impl Ring {
         self.stats.tx_bytes.add(bytes as u64);
         self.tx_frames += count;
         self.pending |= count > 0;
-        if result.full {
-            self.stats.tx_full.add(1);
+        Ok(())
+    }
+
+    /// Whether a packet of `len` bytes can leave here by this hop.
+    #[must_use]
+    pub fn forwards(&self, hop: &NextHop, len: usize) -> bool {
+        len <= hop.mtu() && RX_HEADROOM as usize + len <= self.umem.frame_size()
+    }
+
+    /// Transmits packets that came out of a tunnel, each of which
+    /// [`forwards`](Self::forwards) agreed to, with one hop less. Returns how many
+    /// there was room for. The kernel is called by [`kick`](Self::kick).
+    pub fn forward<'a>(
+        &mut self,
+        mut packets: impl Iterator<Item = (&'a NextHop, &'a [u8])>,
+    ) -> usize {
+        let mut done = 0;
+        loop {
+            match self.try_forward(&mut packets) {
+                Ok(0) => return done,
+                Ok(count) => done += count,
+                Err(error) => {
+                    self.fail(error);
+                    return done;
+                }
+            }
         }
-        Ok(result)
+    }
+
+    /// As much as is submitted at once.
+    fn try_forward<'a>(
+        &mut self,
+        packets: &mut impl Iterator<Item = (&'a NextHop, &'a [u8])>,
+    ) -> Result<usize, XskError> {
+        let room = (self.find_room()? as usize).min(BATCH);
+        let mut bytes = 0;
+        while self.outgoing.len() < room
+            && let Some(mut frame) = self.umem.take()
+        {
+            let Some((hop, packet)) = packets.next() else {
+                self.umem.give_back(frame);
+                break;
+            };
+            let (at, header) = (RX_HEADROOM as usize, hop.header());
+            let end = at + packet.len();
+            let start = at - header.len();
+            let to = &mut frame.bytes_mut()[start..end];
+            to[..header.len()].copy_from_slice(header);
+            to[header.len()..].copy_from_slice(packet);
+            forward::packet::lower_hop_limit(&mut to[header.len()..]);
+            frame
+                .set_range(start..end)
+                .expect("a frame has room for it");
+            bytes += end - start;
+            self.outgoing.push((frame, None));
+        }
+        let count = self.outgoing.len();
+        self.submit(bytes)?;
+        Ok(count)
     }
 
     /// Calls the kernel for what is in the transmit ring, if it has to be

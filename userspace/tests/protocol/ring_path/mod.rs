@@ -3,6 +3,7 @@
 //! every byte, and comes out of the other host's TUN device by way of its ring.
 //! No socket of the kernel, no privilege; every frame is accounted for.
 
+mod forward;
 mod hostile;
 mod net;
 mod pressure;

@@ -81,6 +81,8 @@ pub struct Host {
     pub outbound: Outbound,
     pub ports: Vec<Option<Box<Port>>>,
     pub rings: Rings,
+    /// Rings of the LAN side, where a test has any.
+    pub lan: Rings,
     pub kernel: Peer,
     /// The other sides of the TUN queues, by device.
     tuns: Vec<UnixDatagram>,
@@ -361,6 +363,7 @@ impl Host {
             frames,
             ports,
             rings,
+            lan: Rings::default(),
             kernel,
             tuns,
             addresses,
@@ -392,11 +395,12 @@ impl Host {
         let mut more = false;
         for ring in self.rings.own() {
             ring.mark_ready();
-            self.inbound.serve_ring(ring, &mut self.ports, now);
+            self.inbound
+                .serve_ring(ring, &mut self.ports, &mut self.lan, now);
             more |= ring.is_ready();
         }
         for port in self.ports.iter_mut().flatten() {
-            self.inbound.serve(port, now);
+            self.inbound.serve(port, &mut self.lan, now);
             more |= !port.turns.is_empty();
         }
         more
@@ -406,7 +410,7 @@ impl Host {
     pub fn serve_sockets(&mut self, now: BootTime) {
         for port in self.ports.iter_mut().flatten() {
             (port.v4_ready, port.v6_ready) = (true, true);
-            self.inbound.serve(port, now);
+            self.inbound.serve(port, &mut self.lan, now);
         }
     }
 

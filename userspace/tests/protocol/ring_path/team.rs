@@ -9,7 +9,7 @@ use ringtun::datapath::frames::FramePool;
 use ringtun::datapath::handshakes::Queues;
 use ringtun::datapath::inbound::Inbound;
 use ringtun::datapath::port::Port;
-use ringtun::datapath::rings::Doorbell;
+use ringtun::datapath::rings::{Doorbell, Rings};
 use ringtun::datapath::team::{Membership, Team};
 use ringtun::drops::DropReason;
 use ringtun::net::tun::TunQueue;
@@ -60,7 +60,8 @@ impl Helper {
     }
 
     fn help(&mut self, now: BootTime) {
-        self.inbound.help(&mut self.ports, now);
+        self.inbound
+            .help(&mut self.ports, &mut Rings::default(), now);
     }
 
     fn helped(&self) -> u64 {

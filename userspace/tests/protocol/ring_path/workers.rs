@@ -9,6 +9,7 @@ use ringtun::datapath::handshakes::Queues;
 use ringtun::datapath::offload::VNET_LEN;
 use ringtun::datapath::port::{Port, Tunnel};
 use ringtun::datapath::rings::Way;
+use ringtun::datapath::taps::Side;
 use ringtun::datapath::team::Team;
 use ringtun::datapath::worker::{Command, Handle};
 use ringtun::net::clock;
@@ -48,12 +49,13 @@ impl Workers {
         let handles: Vec<_> = (0..workers)
             .map(|at| Handle::start(at, Queues::new(0), &team).expect("a thread"))
             .collect();
-        handles[0].send(Command::AddWay(Way::Own(Box::new(ring))));
+        handles[0].send(Command::AddWay(Side::Outer, Way::Own(Box::new(ring))));
         for handle in &handles[1..] {
-            handle.send(Command::AddWay(Way::Relay {
+            let way = Way::Relay {
                 ifindex: net::ifindex(0),
                 to: Arc::clone(handles[0].inbox()),
-            }));
+            };
+            handle.send(Command::AddWay(Side::Outer, way));
         }
         let tunnels: Vec<_> = (0..options.devices)
             .map(|device| Arc::clone(&net.hosts[0].port(device).tunnel))
