@@ -2,137 +2,65 @@
 //! while nothing tells them so: ICMP is blocked, as it is on so many ways.
 
 mod e2e;
+mod sites;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use ringtun_lab::link::veth;
+use ringtun_lab::names;
 use ringtun_lab::stream::{self, Plan};
-use ringtun_lab::tunnel::Options;
 #[cfg(ringtun_bpf)]
 use ringtun_lab::wait;
-use ringtun_lab::{NetNs, Tunnel, names};
 #[cfg(ringtun_bpf)]
 use serde_json::Value;
+
+use sites::{Host, Sites, address};
 
 /// How long to wait for what must come, on a machine whose processors are taken.
 const SOON: Duration = Duration::from_secs(60);
 const PORT: u16 = 7000;
 
-/// A host on Ethernet behind each gateway.
-struct Sites {
-    // Before the tunnel, whose namespaces hold the other ends.
-    hosts: [Host; 2],
-    tunnel: Tunnel,
+fn sites(arguments: &[&str], mtu: u16) -> Sites {
+    let lans = [names::unique("l"), names::unique("l")];
+    Sites::with_lans(arguments, mtu, &lans)
 }
 
-struct Host {
-    ns: NetNs,
-    device: String,
+/// Sends from host `from` to the other and gives what both were told as maximum segment size:
+/// in the SYN as it arrived, in the SYN-ACK as it arrived.
+fn transfer(sites: &Sites, from: usize, v6: bool, plan: &Plan) -> anyhow::Result<[u16; 2]> {
+    let to = 1 - from;
+    let (sender, receiver) = (&sites.hosts[from], &sites.hosts[to]);
+    let syn = first_segment(receiver, &format!("tcp dst port {PORT}"));
+    let answer = first_segment(sender, &format!("tcp src port {PORT}"));
+    let at = SocketAddr::new(address(to, v6), PORT);
+    stream::transfer(&sender.ns, &receiver.ns, at, plan)?;
+    Ok([syn, answer].map(|dump| mss(&dump)))
 }
 
-fn address(at: usize, v6: bool) -> IpAddr {
-    if v6 {
-        Ipv6Addr::new(0xfd80, 0, 0, at as u16, 0, 0, 0, 2).into()
-    } else {
-        Ipv4Addr::new(10, 80, at as u8, 2).into()
-    }
-}
-
-impl Sites {
-    fn new(arguments: &[&str], mtu: u16) -> Sites {
-        let lans = [names::unique("l"), names::unique("l")];
-        Sites::with_lans(arguments, mtu, &lans)
-    }
-
-    /// With these names of the gateways' interfaces towards the hosts.
-    fn with_lans(arguments: &[&str], mtu: u16, lans: &[String; 2]) -> Sites {
-        let ringtun = e2e::ringtun();
-        let options = Options {
-            arguments,
-            ..Options::default()
-        };
-        let tunnel = Tunnel::new([&ringtun, &ringtun], &options).unwrap();
-        let hosts = [0, 1].map(|at| Sites::host(&tunnel, at, mtu, &lans[at]));
-        Sites { hosts, tunnel }
-    }
-
-    fn host(tunnel: &Tunnel, at: usize, mtu: u16, lan: &str) -> Host {
-        let (near, far) = (at, 1 - at);
-        let gateway = tunnel.ns(at);
-        let host = Host {
-            ns: NetNs::new("h").unwrap(),
-            device: names::unique("h"),
-        };
-        veth(gateway, lan, &host.ns, &host.device).unwrap();
-        let device = &tunnel.devices[at].name;
-        gateway
-            .ip(&format!(
-                "addr add 10.80.{near}.1/24 dev {lan}\naddr add fd80:0:0:{near}::1/64 dev {lan} nodad\n\
-                 link set {device} mtu {mtu}\n\
-                 route add 10.80.{far}.0/24 dev {device}\nroute add fd80:0:0:{far}::/64 dev {device}\n"
-            ))
-            .unwrap();
-        host.ns
-            .ip(&format!(
-                "addr add 10.80.{near}.2/24 dev {0}\naddr add fd80:0:0:{near}::2/64 dev {0} nodad\n\
-                 route add default via 10.80.{near}.1\nroute add default via fd80:0:0:{near}::1\n",
-                host.device
-            ))
-            .unwrap();
-        host.ns.sysctl("net.ipv4.tcp_mtu_probing", "0").unwrap();
-        gateway.sysctl("net.ipv4.ip_forward", "1").unwrap();
-        gateway.sysctl("net.ipv6.conf.all.forwarding", "1").unwrap();
-        let rules = "table inet quiet { chain output { type filter hook output priority 0; \
-                     icmp type destination-unreachable drop; icmpv6 type packet-too-big drop; }; }";
-        gateway.run("nft", [rules]).unwrap();
-        let peer = &tunnel.keys[far].public;
-        let ranges = format!("10.78.0.0/24,fd78::/64,10.80.{far}.0/24,fd80:0:0:{far}::/64");
-        tunnel
-            .set(at, &format!("peer {peer} allowed-ips {ranges}"))
-            .unwrap();
-        host
-    }
-
-    /// Sends from host `from` to the other and gives what both were told as maximum segment size:
-    /// in the SYN as it arrived, in the SYN-ACK as it arrived.
-    fn transfer(&self, from: usize, v6: bool, plan: &Plan) -> anyhow::Result<[u16; 2]> {
-        let to = 1 - from;
-        let (sender, receiver) = (&self.hosts[from], &self.hosts[to]);
-        let syn = receiver.first_segment(&format!("tcp dst port {PORT}"));
-        let answer = sender.first_segment(&format!("tcp src port {PORT}"));
-        let at = SocketAddr::new(address(to, v6), PORT);
-        stream::transfer(&sender.ns, &receiver.ns, at, plan)?;
-        Ok([syn, answer].map(|dump| mss(&dump)))
-    }
-}
-
-impl Host {
-    /// A capture of the first SYN or SYN-ACK that arrives and matches.
-    fn first_segment(&self, filter: &str) -> ringtun_lab::Process {
-        // Not what is left of the connection before.
-        let filter = &format!("{filter} and (tcp[13] & 2 != 0 or ip6[53] & 2 != 0)");
-        let dump = self
-            .ns
-            .start(
-                "tcpdump",
-                [
-                    "-n",
-                    "-l",
-                    "-Q",
-                    "in",
-                    "-c",
-                    "1",
-                    "-i",
-                    &self.device,
-                    filter,
-                ],
-            )
-            .unwrap();
-        dump.wait_line(SOON, |line| line.contains("listening on"))
-            .unwrap();
-        dump
-    }
+/// A capture of the first SYN or SYN-ACK that arrives at a host and matches.
+fn first_segment(host: &Host, filter: &str) -> ringtun_lab::Process {
+    // Not what is left of the connection before.
+    let filter = &format!("{filter} and (tcp[13] & 2 != 0 or ip6[53] & 2 != 0)");
+    let dump = host
+        .ns
+        .start(
+            "tcpdump",
+            [
+                "-n",
+                "-l",
+                "-Q",
+                "in",
+                "-c",
+                "1",
+                "-i",
+                &host.device,
+                filter,
+            ],
+        )
+        .unwrap();
+    dump.wait_line(SOON, |line| line.contains("listening on"))
+        .unwrap();
+    dump
 }
 
 /// What the captured segment asks for.
@@ -154,7 +82,7 @@ fn bulk() -> Plan {
 #[test]
 fn hosts_behind_the_gateways_are_told_what_fits() {
     for mtu in [1420, 1280] {
-        let sites = Sites::new(&[], mtu);
+        let sites = sites(&[], mtu);
         // Without offload the hosts fill in the checksum themselves; with it they leave it
         // partial, and what forwards the packet has to know.
         for offload in ["off", "on"] {
@@ -165,7 +93,7 @@ fn hosts_behind_the_gateways_are_told_what_fits() {
             }
             for (from, v6) in [(0, false), (1, false), (0, true), (1, true)] {
                 let fits = if v6 { mtu - 60 } else { mtu - 40 };
-                let told = sites.transfer(from, v6, &bulk()).unwrap();
+                let told = transfer(&sites, from, v6, &bulk()).unwrap();
                 assert_eq!(told, [fits; 2], "MTU {mtu}, IPv6 {v6}, offload {offload}");
             }
         }
@@ -174,36 +102,26 @@ fn hosts_behind_the_gateways_are_told_what_fits() {
 
 #[test]
 fn without_the_clamp_connections_open_and_stall() {
-    let sites = Sites::new(&["--no-mss-clamp"], 1280);
+    let sites = sites(&["--no-mss-clamp"], 1280);
     for v6 in [false, true] {
-        let told = sites.transfer(0, v6, &Plan::bulk(100)).unwrap();
+        let told = transfer(&sites, 0, v6, &Plan::bulk(100)).unwrap();
         let ethernet = if v6 { 1440 } else { 1460 };
         assert_eq!(told, [ethernet; 2], "a few bytes get through");
         let plan = Plan {
             stall: Duration::from_secs(2),
             ..bulk()
         };
-        let stalled = sites.transfer(0, v6, &plan);
+        let stalled = transfer(&sites, 0, v6, &plan);
         assert!(stalled.is_err(), "segments of 1500 bytes got through");
     }
 }
 
 #[test]
 fn the_operator_may_ask_for_less() {
-    let sites = Sites::new(&["--mss", "1000"], 1420);
+    let sites = sites(&["--mss", "1000"], 1420);
     for v6 in [false, true] {
-        assert_eq!(sites.transfer(0, v6, &bulk()).unwrap(), [1000; 2]);
+        assert_eq!(transfer(&sites, 0, v6, &bulk()).unwrap(), [1000; 2]);
     }
-}
-
-/// What `ringtun show` says of a gateway.
-#[cfg(ringtun_bpf)]
-fn show(tunnel: &Tunnel, at: usize) -> Value {
-    let ringtun = e2e::ringtun();
-    let program = ringtun.program.to_str().unwrap();
-    let arguments = ["show", &tunnel.devices[at].name, "--json"];
-    let text = tunnel.ns(at).run(program, arguments).unwrap();
-    serde_json::from_str(&text).unwrap()
 }
 
 /// The program on the network card does it, before the kernel sees the packet.
@@ -216,7 +134,7 @@ fn on_the_lan_side_the_network_card_lowers_it() {
     let sites = Sites::with_lans(&arguments, 1420, &lans);
     for at in [0, 1] {
         let attached = wait::until("the program", SOON, || {
-            let lan = show(&sites.tunnel, at)["lan"].clone();
+            let lan = sites.show(at)["lan"].clone();
             let is_native =
                 |lan: &Value| lan["name"] == lans[at].as_str() && lan["xdp"] == "native";
             Ok(lan
@@ -233,7 +151,7 @@ fn on_the_lan_side_the_network_card_lowers_it() {
         assert!(lan.as_array().unwrap().iter().any(absent), "{lan}");
     }
     let clamped = |at| {
-        let shown = show(&sites.tunnel, at);
+        let shown = sites.show(at);
         shown["lan_verdicts"]["clamped"]["packets"]
             .as_u64()
             .unwrap()
@@ -256,12 +174,12 @@ fn on_the_lan_side_the_network_card_lowers_it() {
                 .unwrap();
             // The map follows the device's MTU.
             wait::until("the new MTU to be known", SOON, || {
-                Ok((show(&sites.tunnel, at)["mtu"] == mtu).then_some(()))
+                Ok((sites.show(at)["mtu"] == mtu).then_some(()))
             })
             .unwrap();
         }
         let fits = if v6 { mtu - 60 } else { mtu - 40 };
-        let told = sites.transfer(from, v6, &bulk()).unwrap();
+        let told = transfer(&sites, from, v6, &bulk()).unwrap();
         assert_eq!(told, [fits; 2], "MTU {mtu}, IPv6 {v6}");
         // The SYN on one side, the SYN-ACK on the other.
         for at in [0, 1] {
