@@ -14,6 +14,7 @@ pub mod cookie_reply;
 pub mod data;
 pub mod datapath;
 pub mod ends;
+pub mod forward;
 pub mod frame;
 pub mod gateway;
 pub mod initiation;

@@ -332,7 +332,7 @@ impl<'a> Case<'a> {
                 .serve_ring(ring, &mut self.port, &mut Rings::default(), NOW);
         }
         let port = self.port[0].as_deref_mut().expect("it stays");
-        self.inbound.serve(port, NOW);
+        self.inbound.serve(port, &mut Rings::default(), NOW);
         self.set_exit();
         self.collect_delivered();
     }

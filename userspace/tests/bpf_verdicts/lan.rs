@@ -235,9 +235,9 @@ impl Gateway {
 
     /// The program with the networks of the fixtures inside the tunnel, and an
     /// interface that it forwards from.
-    fn kernel(&self) -> Kernel<LanProgram> {
+    fn kernel(&self, tunnel: u32) -> Kernel<LanProgram> {
         let mut program = load();
-        for (address, len, inside) in forward::inside(self.tunnel) {
+        for (address, len, inside) in forward::inside(tunnel) {
             let address = Ipv6Addr::from(address);
             let address = address
                 .to_ipv4_mapped()
@@ -249,10 +249,15 @@ impl Gateway {
         Kernel::new(program)
     }
 
-    /// Runs in the namespace: the kernel routes there, and an AF_XDP socket is there.
+    /// Runs in the namespace, as the kernel's routes are those of it.
     fn within(&self, run: impl FnOnce(&mut Kernel<LanProgram>) + Send) {
+        self.within_with(self.tunnel, run);
+    }
+
+    /// As [`within`](Self::within), with another device as the tunnel's.
+    fn within_with(&self, tunnel: u32, run: impl FnOnce(&mut Kernel<LanProgram>) + Send) {
         let tested = || {
-            let mut kernel = self.kernel();
+            let mut kernel = self.kernel(tunnel);
             run(&mut kernel);
             kernel.finish();
             Ok(())
@@ -312,6 +317,25 @@ fn host_and_kernel_forward_the_same_of_100_000_random_frames() {
             Verdict::ForwardSpecial,
         ] {
             assert!(kernel.has_seen(verdict), "{}", verdict.label());
+        }
+    });
+}
+
+#[test]
+fn what_the_kernel_routes_to_another_device_is_its_own() {
+    let gateway = Gateway::new();
+    gateway.within_with(gateway.tunnel + 1, |kernel| {
+        let socket = ringtun_lab::xdp_socket().unwrap();
+        kernel
+            .program
+            .cards()
+            .set_socket(PLACE, socket.as_fd())
+            .unwrap();
+        let passing = forward::all();
+        let passing = passing.iter().filter(|f| f.verdict == Verdict::Forwarded);
+        for fixture in passing {
+            let expected = (fixture.class, Verdict::ForwardElsewhere);
+            kernel.run(&fixture.frame, expected, &fixture.after, &fixture.name);
         }
     });
 }

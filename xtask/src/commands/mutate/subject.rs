@@ -11,8 +11,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-/// No test takes nearly as long; one that hangs because of a mutation has seen it.
-const LIMIT: Duration = Duration::from_secs(120);
+/// All tests that are named take less together.
+const LIMIT: Duration = Duration::from_secs(180);
+/// No test takes nearly as long by itself; one that hangs because of a mutation has
+/// seen it.
+const LIMIT_OF_ONE: Duration = Duration::from_secs(40);
 
 /// A change that must make a test fail.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +96,11 @@ pub fn run_program(mut program: Command, names: &[&str]) -> Result<Outcome> {
         .env("RUST_BACKTRACE", "0")
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
+    let limit = if names.len() == 1 {
+        LIMIT_OF_ONE
+    } else {
+        LIMIT
+    };
     let mut running = process::start(program)?;
     let mut stdout = running.child().stdout.take().context("a pipe")?;
     let (done, ended) = mpsc::channel();
@@ -102,7 +110,7 @@ pub fn run_program(mut program: Command, names: &[&str]) -> Result<Outcome> {
         // Nobody listens any more after the limit.
         let _ = done.send(result);
     });
-    let output = match ended.recv_timeout(LIMIT) {
+    let output = match ended.recv_timeout(limit) {
         Ok(output) => output?,
         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
             running.kill();

@@ -1,0 +1,3 @@
+//! Packets past the kernel's stack.
+#![no_main]
+ringtun_fuzz::target!(forward);
