@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ringtun::bpf::{CardProgram as _, Mode, RingProgram};
+use ringtun::bpf::{Mode, RingProgram};
 use ringtun_lab::keys::Keys;
 use ringtun_lab::link::veth;
 use ringtun_lab::peers::local::Device;

@@ -42,13 +42,8 @@ impl Sites {
         Sites { hosts, tunnel }
     }
 
-    /// Gives a gateway a new host, behind an interface of this name.
-    #[allow(dead_code, reason = "not every test does")]
-    pub fn add_host(&mut self, at: usize, mtu: u16, lan: &str) {
-        self.hosts[at] = Sites::host(&self.tunnel, at, mtu, lan);
-    }
-
-    fn host(tunnel: &Tunnel, at: usize, mtu: u16, lan: &str) -> Host {
+    /// A host behind a gateway's interface of this name.
+    pub fn host(tunnel: &Tunnel, at: usize, mtu: u16, lan: &str) -> Host {
         let (near, far) = (at, 1 - at);
         let gateway = tunnel.ns(at);
         let host = Host {

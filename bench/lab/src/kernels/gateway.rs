@@ -26,12 +26,14 @@ pub(super) struct Gateway<'a> {
 }
 
 impl<'a> Gateway<'a> {
-    /// Starts it as end `at` of the tunnel; it answers when this returns.
+    /// Starts it as end `at` of the tunnel, with more arguments; it answers when this
+    /// returns.
     pub(super) fn start(
         guest: &'a Guest,
         namespace: Option<&'static str>,
         device: &'static str,
         at: usize,
+        more: &str,
     ) -> Result<Gateway<'a>> {
         let gateway = Gateway {
             guest,
@@ -42,7 +44,7 @@ impl<'a> Gateway<'a> {
         // It goes to the background by itself, once it answers.
         gateway
             .shell(&format!(
-                "ringtun run --io xdp --metrics off --log info {device} > /tmp/{device}.log 2>&1"
+                "ringtun run --io xdp --metrics off --log info {more} {device} > /tmp/{device}.log 2>&1"
             ))
             .with_context(|| gateway.log())?;
         Ok(gateway)
@@ -153,6 +155,11 @@ impl<'a> Gateway<'a> {
                 .any(|l| l.contains(&port) && l.contains(" 0A "))
                 .then_some(()))
         })
+    }
+
+    /// The name of its device.
+    pub(super) fn device(&self) -> &'static str {
+        self.device
     }
 
     /// Which end it is.

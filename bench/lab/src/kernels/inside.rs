@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use super::forward;
 use super::gateway::Gateway;
 use super::traffic::{self, Counted};
 use crate::keys::Keys;
@@ -31,8 +32,8 @@ pub(super) fn run(guest: &Guest, say: &dyn Fn(&str)) -> Result<()> {
     links(guest)?;
     let keys = [Keys::generate()?, Keys::generate()?];
     let gateways = [
-        Gateway::start(guest, Some(NAMESPACES[0]), "wa", 0)?,
-        Gateway::start(guest, Some(NAMESPACES[1]), "wb", 1)?,
+        Gateway::start(guest, Some(NAMESPACES[0]), "wa", 0, forward::ARGUMENTS)?,
+        Gateway::start(guest, Some(NAMESPACES[1]), "wb", 1, "")?,
     ];
     for (at, gateway) in gateways.iter().enumerate() {
         gateway.configure(&keys, endpoint(1 - at, false))?;
@@ -92,6 +93,10 @@ pub(super) fn run(guest: &Guest, say: &dyn Fn(&str)) -> Result<()> {
     }
     switching(guest, &gateways)?;
     say("veth: taken off and put on again by `ringtun io`, with traffic");
+    let forwarded = forward::run(guest, &gateways, &keys)?;
+    say(&format!(
+        "veth: a host behind the gateway: {forwarded} passed the kernel by"
+    ));
     let line = logging(guest, &gateways)?;
     say(&format!("veth: the XDP program logs: {line}"));
     let [killed, ended] = gateways;

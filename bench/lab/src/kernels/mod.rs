@@ -6,6 +6,7 @@
 //! the kernel's own counters say that the packets passed the UDP sockets by.
 //!
 //! * [`gateway`]: one ringtun in the guest.
+//! * `forward`: a host behind it, past its kernel.
 //! * [`inside`]: two of them, veth between.
 //! * [`outside`]: one of them, virtio_net, and one at the other end of it.
 //! * [`traffic`]: how packets went, by what counted them.
@@ -21,6 +22,7 @@ use crate::peers::{Implementation, Prepared};
 use crate::registry::{self, Directory};
 use crate::tools;
 
+mod forward;
 mod gateway;
 mod inside;
 mod outside;

@@ -34,7 +34,7 @@ pub(super) fn run(guest: &Guest, ringtun: &Prepared, say: &dyn Fn(&str)) -> Resu
     link::addressed(ns, tap)?;
     let keys = [Keys::generate()?, Keys::generate()?];
     // End 0 is the guest's.
-    let near = Gateway::start(guest, None, "wo", 0)?;
+    let near = Gateway::start(guest, None, "wo", 0, "")?;
     near.configure(&keys, SocketAddr::new(HOST_V4.into(), PORT))?;
     let far = Far::start(ns, ringtun, &keys)?;
     for v6 in [false, true] {

@@ -123,7 +123,6 @@ impl RelayInbox {
     ///
     /// # Errors
     /// The packets, when as many wait as may.
-    #[expect(clippy::result_large_err, reason = "as above")]
     pub fn push_opened(&self, opened: Opened) -> Result<(), Opened> {
         self.opened.push(opened)?;
         self.ring();
