@@ -14,6 +14,7 @@ use ringtun::datapath::worker::FRAMES;
 use ringtun::drops::DropReason;
 use ringtun::net::clock;
 use ringtun::tunnel::messages::DataHeader;
+use ringtun::tunnel::owners::Owners;
 
 use super::packets::{self, of_pass};
 use crate::pass::Part;
@@ -71,9 +72,10 @@ impl Seal {
     fn round(&mut self, reads: usize) {
         let now = clock::boot();
         let snapshot = self.tunnel.shared.snapshot();
+        let owners = Owners::new(&snapshot);
         let sealer = Sealer {
             tunnel: &self.tunnel,
-            snapshot: &snapshot,
+            owners: &owners,
             stats: &self.stats,
             frames: &self.frames,
             now,

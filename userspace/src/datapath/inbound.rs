@@ -22,7 +22,7 @@ use crate::tunnel::cell::PeerCell;
 use crate::tunnel::endpoint::Endpoint;
 use crate::tunnel::keypair::Keypair;
 use crate::tunnel::messages::KEEPALIVE_LEN;
-use crate::tunnel::snapshot::Snapshot;
+use crate::tunnel::owners::Owners;
 use crate::tunnel::time::BootTime;
 use crate::tunnel::transport::{self, Ecn};
 
@@ -391,7 +391,7 @@ impl Inbound {
     ) -> bool {
         let snapshot = tunnel.shared.snapshot();
         let check = Check {
-            snapshot: &snapshot,
+            owners: Owners::new(&snapshot),
             limits: tunnel.mss_limits(),
             stats,
             now,
@@ -447,7 +447,7 @@ fn listening(ports: &[Option<Box<Port>>], port: u16) -> Option<usize> {
 
 /// The in-order part of a batch.
 struct Check<'a> {
-    snapshot: &'a Snapshot,
+    owners: Owners<'a>,
     limits: Option<Limits>,
     stats: &'a WorkerStats,
     now: BootTime,
@@ -482,7 +482,7 @@ impl Check<'_> {
                 return false; // a keepalive
             }
             let inner = &mut bytes[p.at..p.at + p.len];
-            match transport::check_inner(self.snapshot, cell, inner, job.ecn) {
+            match transport::check_inner(&self.owners, cell, inner, job.ecn) {
                 Ok(len) => {
                     p.len = len;
                     mss::clamp(&mut inner[..len], self.limits.as_ref(), self.stats);

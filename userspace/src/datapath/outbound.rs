@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use arc_swap::Guard;
-use ringtun_common::ip::{self, Ipv4, Ipv6};
-
 use super::forward;
 use super::frames::{FRAME_LEN, FramePool};
 use super::mss;
@@ -21,9 +18,10 @@ use crate::tunnel::cell::PeerCell;
 use crate::tunnel::endpoint::Endpoint;
 use crate::tunnel::keypair::{Keypair, SealError, padded_len};
 use crate::tunnel::messages::{DATA_HEADER_LEN, KEEPALIVE_LEN};
-use crate::tunnel::snapshot::Snapshot;
+use crate::tunnel::owners::Owners;
 use crate::tunnel::time::BootTime;
 use crate::tunnel::transport::{self, Ecn};
+use crate::xsk::Frame;
 
 /// Reads from one TUN queue before the other sources get their turn.
 const READS_PER_ROUND: usize = 16;
@@ -58,20 +56,21 @@ impl Outbound {
         if !port.tun_ready || port.blocked != Blocked::No {
             return;
         }
-        let tunnel = Arc::clone(&port.tunnel);
+        let (tunnel, stats) = (Arc::clone(&port.tunnel), Arc::clone(&port.stats));
         let snapshot = tunnel.shared.snapshot();
+        let owners = Owners::new(&snapshot);
+        let sealer = Sealer {
+            tunnel: &tunnel,
+            owners: &owners,
+            stats: &stats,
+            frames: &self.frames,
+            now,
+        };
         for _ in 0..READS_PER_ROUND {
             match port.tun.read(&mut self.read) {
                 Ok(Some(len)) => {
                     port.stats.tun_reads.add(1);
                     let packet = &mut self.read[..len];
-                    let sealer = Sealer {
-                        tunnel: &tunnel,
-                        snapshot: &snapshot,
-                        stats: &port.stats,
-                        frames: &self.frames,
-                        now,
-                    };
                     sealer.seal(packet, &mut port.runs);
                 }
                 Ok(None) => {
@@ -115,20 +114,21 @@ impl Outbound {
             return false;
         }
         let mut frames = ring.receive();
-        let mut bytes = 0;
-        let mut batch = Batch::default();
-        for mut frame in frames.drain(..) {
-            bytes += frame.packet().len() as u64;
-            let sealed = forward::packet::find(frame.packet()).and_then(|range| {
-                let packet = &mut frame.packet_mut()[range];
-                batch.seal(packet, ports, rings, &self.frames, now)
-            });
-            if sealed.is_none() {
+        let bytes: usize = frames.iter().map(|frame| frame.packet().len()).sum();
+        let mut batch = frames.as_mut_slice();
+        while !batch.is_empty() {
+            let device = device_of(&batch[0], ports);
+            let taken = match device.and_then(|at| ports[at].as_deref_mut()) {
+                Some(port) => self.seal_frames(batch, port, rings, now),
+                None => 0,
+            };
+            if taken == 0 {
                 ring.stats().stray.add(1);
             }
-            ring.free(frame);
+            batch = &mut batch[taken.max(1)..];
         }
-        ring.stats().rx_bytes.add(bytes);
+        frames.drain(..).for_each(|frame| ring.free(frame));
+        ring.stats().rx_bytes.add(bytes as u64);
         ring.refill(frames, now);
         for port in ports.iter_mut().flatten() {
             if !port.runs.is_empty() && port.blocked == Blocked::No {
@@ -137,50 +137,54 @@ impl Outbound {
         }
         true
     }
-}
 
-/// Packets of one receive call, most of them for one device.
-#[derive(Default)]
-struct Batch {
-    /// The device of the last packet, by its place among the ports, and its configuration.
-    last: Option<(usize, Guard<Arc<Snapshot>>)>,
-}
-
-impl Batch {
-    /// Seals a packet for the device whose peer it is for. `None` if there is none.
-    fn seal(
-        &mut self,
-        packet: &mut [u8],
-        ports: &mut [Option<Box<Port>>],
+    /// Seals the packets of these frames, as long as they are for a peer of the
+    /// device; how many.
+    fn seal_frames(
+        &self,
+        batch: &mut [Frame],
+        port: &mut Port,
         rings: &mut Rings,
-        frames: &Arc<FramePool>,
         now: BootTime,
-    ) -> Option<()> {
-        let is_for = |snapshot: &Snapshot| peer_for(snapshot, packet).is_some();
-        if !self.last.as_ref().is_some_and(|(_, last)| is_for(last)) {
-            let mut all = ports.iter().enumerate();
-            self.last = all.find_map(|(at, port)| {
-                let tunnel = &port.as_ref()?.tunnel;
-                let snapshot = tunnel.shared.snapshot();
-                is_for(&snapshot).then_some((at, snapshot))
-            });
-        }
-        let (at, snapshot) = self.last.as_ref()?;
-        let port = ports[*at].as_deref_mut()?;
-        forward::packet::lower_hop_limit(packet);
+    ) -> usize {
+        let (tunnel, stats) = (Arc::clone(&port.tunnel), Arc::clone(&port.stats));
+        let snapshot = tunnel.shared.snapshot();
+        let owners = Owners::new(&snapshot);
         let sealer = Sealer {
-            tunnel: &port.tunnel,
-            snapshot,
-            stats: &port.stats,
-            frames,
+            tunnel: &tunnel,
+            owners: &owners,
+            stats: &stats,
+            frames: &self.frames,
             now,
         };
-        sealer.seal_forwarded(packet, &mut port.runs);
-        if port.runs.is_filling() && port.blocked == Blocked::No {
-            port.send_runs(rings, now);
+        for (at, frame) in batch.iter_mut().enumerate() {
+            let Some(range) = forward::packet::find(frame.packet()) else {
+                return at;
+            };
+            let packet = &mut frame.packet_mut()[range];
+            if owners.of_destination(packet).is_none() {
+                return at;
+            }
+            forward::packet::lower_hop_limit(packet);
+            sealer.seal_forwarded(packet, &mut port.runs);
+            if port.runs.is_filling() && port.blocked == Blocked::No {
+                port.send_runs(rings, now);
+            }
         }
-        Some(())
+        batch.len()
     }
+}
+
+/// The device that has a peer for the packet in this frame, by its place.
+fn device_of(frame: &Frame, ports: &[Option<Box<Port>>]) -> Option<usize> {
+    let range = forward::packet::find(frame.packet())?;
+    let packet = &frame.packet()[range];
+    ports.iter().position(|port| {
+        port.as_ref().is_some_and(|port| {
+            let snapshot = port.tunnel.shared.snapshot();
+            Owners::new(&snapshot).of_destination(packet).is_some()
+        })
+    })
 }
 
 /// What sealing needs to know, for one batch.
@@ -188,8 +192,8 @@ impl Batch {
 pub struct Sealer<'a> {
     /// The device.
     pub tunnel: &'a Tunnel,
-    /// Its configuration of this moment.
-    pub snapshot: &'a Snapshot,
+    /// Whose addresses are, by its configuration of this moment.
+    pub owners: &'a Owners<'a>,
     /// Where to count.
     pub stats: &'a WorkerStats,
     /// Where sealed packets go.
@@ -226,7 +230,7 @@ impl Sealer<'_> {
         }
         let packets = segments.remaining() as u64;
         self.stats.inner_tx_packets.add(packets);
-        let Some(cell) = peer_for(self.snapshot, segments.packet()) else {
+        let Some(cell) = self.owners.of_destination(segments.packet()) else {
             tap_rest(self.tap(Who::Nobody, &segments), &mut segments);
             return drops.add(DropReason::NoPeerForDestination, packets);
         };
@@ -369,18 +373,5 @@ fn tap_rest(tap: Option<Open>, segments: &mut Segmenter<'_>) {
             return;
         }
         tap.push(&packet);
-    }
-}
-
-/// Whose the destination of an inner packet is.
-fn peer_for<'a>(snapshot: &'a Snapshot, packet: &[u8]) -> Option<&'a Arc<PeerCell>> {
-    match ip::version(packet) {
-        4 => snapshot
-            .allowed_ips
-            .lookup_v4(Ipv4(packet.first_chunk()?).destination()),
-        6 => snapshot
-            .allowed_ips
-            .lookup_v6(Ipv6(packet.first_chunk()?).destination()),
-        _ => None,
     }
 }

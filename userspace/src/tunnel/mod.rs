@@ -20,6 +20,7 @@ pub mod load;
 pub mod messages;
 pub mod noise;
 pub mod output;
+pub mod owners;
 pub mod peer;
 pub mod ratelimit;
 pub mod replay;

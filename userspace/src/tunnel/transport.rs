@@ -15,7 +15,7 @@ pub use super::ecn::Ecn;
 use super::ecn::set_ecn;
 use super::endpoint::Endpoint;
 use super::keypair::{Keypair, REJECT_AFTER_TIME, Role};
-use super::snapshot::Snapshot;
+use super::owners::Owners;
 use super::time::BootTime;
 use super::timers::{KEEPALIVE_TIMEOUT, REKEY_TIMEOUT};
 use crate::drops::DropReason;
@@ -87,7 +87,7 @@ pub fn sent(cell: &PeerCell, keypair: &Keypair, now: BootTime, outer_bytes: u64,
 /// [`DropReason::InnerMalformed`], [`DropReason::SourceNotAllowed`],
 /// [`DropReason::EcnNotCapable`].
 pub fn check_inner(
-    snapshot: &Snapshot,
+    owners: &Owners<'_>,
     cell: &PeerCell,
     packet: &mut [u8],
     outer_ecn: Ecn,
@@ -100,12 +100,12 @@ pub fn check_inner(
             if header.header_len() < IPV4_LEN || header.header_len() > len {
                 return Err(malformed);
             }
-            (len, snapshot.allowed_ips.lookup_v4(header.source()))
+            (len, owners.of_v4(header.source()))
         }
         6 => {
             let header = Ipv6(packet.first_chunk::<IPV6_LEN>().ok_or(malformed)?);
             let len = IPV6_LEN + usize::from(header.payload_len());
-            (len, snapshot.allowed_ips.lookup_v6(header.source()))
+            (len, owners.of_v6(header.source()))
         }
         _ => return Err(malformed),
     };

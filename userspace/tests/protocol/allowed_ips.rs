@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ringtun::tunnel::allowed_ips::{AllowedIps, Prefix};
+use ringtun::tunnel::owners::Owners;
 
-use crate::support::SeededRng;
+use crate::support::{SeededRng, World, inner4, inner6};
 
 type Model = BTreeMap<Prefix, u32>;
 
@@ -162,4 +163,37 @@ fn neighbours_are_told_apart() {
     }
     let distinct: BTreeSet<u32> = allowed_ips.iter().map(|(_, v)| *v).collect();
     assert_eq!(distinct.len(), 3000);
+}
+
+/// What is remembered of the last address is of no other.
+#[test]
+fn owners_of_one_after_the_other_are_those_of_each() {
+    let mut world = World::strangers(5, 41);
+    for other in 1..5 {
+        world.introduce(0, other);
+    }
+    let snapshot = world.hosts[0].shared.snapshot();
+    let owners = Owners::new(&snapshot);
+    let mut rng = SeededRng::new(42);
+    let mut strangers = 0;
+    for _ in 0..1000 {
+        let [family, who, ..] = rng.next().to_ne_bytes();
+        let who = usize::from(who % 7);
+        let address = if family & 1 == 0 {
+            inner4(who)
+        } else {
+            inner6(who)
+        };
+        let expected = snapshot.allowed_ips.lookup(address);
+        let owner = match address {
+            IpAddr::V4(v4) => owners.of_v4(v4.octets()),
+            IpAddr::V6(v6) => owners.of_v6(v6.octets()),
+        };
+        assert_eq!(
+            owner.map(std::sync::Arc::as_ptr),
+            expected.map(std::sync::Arc::as_ptr)
+        );
+        strangers += usize::from(owner.is_none());
+    }
+    assert!((100..900).contains(&strangers), "{strangers}");
 }

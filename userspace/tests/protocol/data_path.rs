@@ -17,6 +17,7 @@ use ringtun::datapath::runs::Runs;
 use ringtun::datapath::stats::WorkerStats;
 use ringtun::drops::DropReason;
 use ringtun::tunnel::endpoint::Endpoint;
+use ringtun::tunnel::owners::Owners;
 use ringtun::tunnel::transport::Ecn;
 use ringtun_common::checksum::Sum;
 
@@ -64,9 +65,10 @@ impl End {
 
     fn seal(&self, world: &World, packets: &[Vec<u8>]) -> Vec<Burst> {
         let snapshot = self.tunnel.shared.snapshot();
+        let owners = Owners::new(&snapshot);
         let sealer = Sealer {
             tunnel: &self.tunnel,
-            snapshot: &snapshot,
+            owners: &owners,
             stats: &self.stats,
             frames: &self.frames,
             now: world.now,

@@ -14,6 +14,7 @@ use ringtun::tunnel::gate::GateOutcome;
 use ringtun::tunnel::keypair::padded_len;
 use ringtun::tunnel::messages::{DATA_HEADER_LEN, DataHeader, KEEPALIVE_LEN};
 use ringtun::tunnel::output::{Output, PeerEvent};
+use ringtun::tunnel::owners::Owners;
 use ringtun::tunnel::snapshot::Shared;
 use ringtun::tunnel::time::{BootTime, Now, WallTime};
 use ringtun::tunnel::transport::{self, Ecn};
@@ -235,7 +236,9 @@ impl Host {
             return Ok(());
         }
         let inner = &mut bytes[DATA_HEADER_LEN..DATA_HEADER_LEN + opened.len];
-        let len = transport::check_inner(&self.shared.snapshot(), &cell, inner, self.outer_ecn)?;
+        let snapshot = self.shared.snapshot();
+        let owners = Owners::new(&snapshot);
+        let len = transport::check_inner(&owners, &cell, inner, self.outer_ecn)?;
         self.delivered.push(inner[..len].to_vec());
         Ok(())
     }

@@ -22,6 +22,20 @@ const fn mutation(
 /// `userspace/tests/protocol/`.
 pub const CORE: &[Mutation] = &[
     mutation(
+        "the last owner of an IPv4 address owns all",
+        "owners.rs",
+        "self.v4.get()\n            && last == address",
+        "self.v4.get()\n            && (last == address || true)",
+        "allowed_ips::owners_of_one_after_the_other_are_those_of_each",
+    ),
+    mutation(
+        "the last owner of an IPv6 address owns all",
+        "owners.rs",
+        "self.v6.get()\n            && last == address",
+        "self.v6.get()\n            && (last == address || true)",
+        "allowed_ips::owners_of_one_after_the_other_are_those_of_each",
+    ),
+    mutation(
         "replayed packets are accepted",
         "replay.rs",
         "let new = *seen & bit == 0;",
@@ -852,10 +866,10 @@ pub const XDP: &[Mutation] = &[
         "lan::what_may_go_past_the_kernel_goes_and_nothing_else",
     ),
     mutation(
-        "whatever the kernel says of a route it is one",
+        "a device without neighbours is no route",
         "ebpf/src/forward.rs",
-        "Route::Nowhere\n",
-        "Route::To(lookup.ifindex)\n",
-        "lan::a_host_that_does_not_forward_forwards_nothing_past_its_kernel_either",
+        "|| answer == i64::from(BPF_FIB_LKUP_RET_NO_NEIGH)",
+        "|| answer < i64::from(BPF_FIB_LKUP_RET_SUCCESS)",
+        "lan::what_may_go_past_the_kernel_goes_and_nothing_else",
     ),
 ];
