@@ -103,7 +103,9 @@ impl FrameCursor {
 #[inline(always)]
 fn bounded(len: usize, max: usize) -> Result<u32, Truncated> {
     let len = opaque(len);
-    if len == 0 || len > max {
+    // The verifier of Linux 6.1 does not learn from a comparison with zero that
+    // something is more, which the compiler would make of one with a plain 1.
+    if len < opaque(1) || len > max {
         return Err(Truncated);
     }
     Ok(len as u32)

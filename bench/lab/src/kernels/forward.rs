@@ -1,6 +1,6 @@
 //! A host behind a gateway of the guest that fast-forwards.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::gateway::Gateway;
@@ -15,7 +15,7 @@ const NAMESPACE: &str = "h";
 const ECHOES: u32 = 5;
 const HOST: [&str; 2] = ["10.81.0.2", "fd81::2"];
 /// How long the program may take to be attached, on an emulated CPU.
-const START: std::time::Duration = std::time::Duration::from_secs(120);
+const START: std::time::Duration = std::time::Duration::from_secs(400);
 
 /// Puts the host behind the first gateway, and lets it speak with the second.
 pub(super) fn run(guest: &Guest, gateways: &[Gateway<'_>; 2], keys: &[Keys; 2]) -> Result<String> {
@@ -45,9 +45,15 @@ pub(super) fn run(guest: &Guest, gateways: &[Gateway<'_>; 2], keys: &[Keys; 2]) 
         Tunnel::inside_v6(0)
     ))?;
     wait::until("fast forward", START, || {
-        let shown = show(near)?;
-        Ok(shown["lan"][0]["forwarding"].is_object().then_some(()))
-    })?;
+        let lan = &show(near)?["lan"][0];
+        ensure!(
+            lan["refused"].as_str().is_none_or(|why| why.contains("yet"))
+                && lan["not_forwarding"].is_null(),
+            "{lan}"
+        );
+        Ok(lan["forwarding"].is_object().then_some(()))
+    })
+    .with_context(|| near.log())?;
     for v6 in [false, true] {
         let to = Tunnel::inside(1, v6);
         // The first makes the kernel find the neighbours.
