@@ -10,6 +10,7 @@ mod logging;
 mod names;
 mod output;
 mod run;
+mod series;
 mod show;
 mod show_json;
 mod show_text;

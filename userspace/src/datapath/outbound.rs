@@ -20,7 +20,7 @@ use crate::tunnel::keypair::{Keypair, SealError, padded_len};
 use crate::tunnel::messages::{DATA_HEADER_LEN, KEEPALIVE_LEN};
 use crate::tunnel::owners::Owners;
 use crate::tunnel::time::BootTime;
-use crate::tunnel::transport::{self, Ecn};
+use crate::tunnel::transport::{self, Amount, Ecn};
 use crate::xsk::Frame;
 
 /// Reads from one TUN queue before the other sources get their turn.
@@ -250,7 +250,9 @@ impl Sealer<'_> {
         }
         let ecn = Ecn::of_packet(segments.packet());
         let mtu = self.tunnel.mtu();
-        let mut bytes = 0;
+        let mut outer = Amount::default();
+        self.stats.seal_batch.observe(packets);
+        let clock = self.stats.seal_time.start();
         let mut tap = self.tap(Who::Peer(cell), &segments);
         while let Some(len) = segments.next_len() {
             let sealed = padded_len(len, mtu) + KEEPALIVE_LEN;
@@ -268,10 +270,11 @@ impl Sealer<'_> {
             slot[DATA_HEADER_LEN + len..sealed - TAG_LEN].fill(0);
             keypair.seal(counter, slot);
             counter += 1;
-            bytes += sealed as u64;
+            outer.add(sealed as u64);
         }
-        if bytes > 0 {
-            transport::sent(cell, keypair, self.now, bytes, true);
+        self.stats.seal_time.stop(clock, outer.packets);
+        if outer.packets > 0 {
+            transport::sent(cell, keypair, self.now, outer, true);
         }
     }
 
@@ -323,7 +326,7 @@ impl Sealer<'_> {
     ) -> bool {
         let mtu = self.tunnel.mtu();
         let drops = &self.stats.drops;
-        let mut bytes = 0;
+        let mut outer = Amount::default();
         let mut waiting = cell.take_staged();
         while let Some(packet) = waiting.pop_front() {
             let sealed = padded_len(packet.len(), mtu) + KEEPALIVE_LEN;
@@ -348,10 +351,10 @@ impl Sealer<'_> {
             text.copy_from_slice(&packet);
             padding.fill(0);
             keypair.seal(counter, slot);
-            bytes += sealed as u64;
+            outer.add(sealed as u64);
         }
-        if bytes > 0 {
-            transport::sent(cell, keypair, self.now, bytes, true);
+        if outer.packets > 0 {
+            transport::sent(cell, keypair, self.now, outer, true);
         }
         let all = waiting.is_empty();
         for packet in waiting {
