@@ -39,7 +39,7 @@ const MAX_HEAD: usize = 16 * 1024;
 
 /// Bytes of all answers that clients have not read yet. One of 1,000 peers has
 /// about 1 MB, one of 10,000 with all families 20.
-const UNREAD_MAX: usize = 64 << 20;
+const UNREAD_MAX: usize = 32 << 20;
 
 const PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
     <title>ringtun</title></head>\n<body><h1>ringtun</h1>\n\
