@@ -247,6 +247,13 @@ fn the_truth(io: &str) {
     let received = packets("ringtun_peer_rx_packets_total", &b);
     until(&prometheus, &format!("{sent} - {received}"), 0.0);
 
+    // The other end moves to another port, and is followed.
+    let moved = format!("ringtun_endpoint_changes_total{{{b}}}");
+    let before = prometheus.value(&moved).unwrap();
+    tunnel.set(0, "listen-port 51999").unwrap();
+    ping::expect_all(tunnel.ns(0), there.into(), 3).unwrap();
+    until(&prometheus, &moved, before + 1.0);
+
     for (at, named) in [(0, "right"), (1, "left \\\"a\\\"")] {
         let of = watched.of(at);
         let info = format!("ringtun_peer_info{{{of}, friendly_name=\"{named}\"}}");
