@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::forward;
 use super::frames::{FRAME_LEN, FramePool};
+use super::histogram::BatchTimes;
 use super::mss;
 use super::offload::Segmenter;
 use super::port::{Port, Tunnel};
@@ -206,7 +207,10 @@ impl Sealer<'_> {
     /// Seals what one read of the TUN device gave, vnet header first, into runs.
     pub fn seal(&self, read: &mut [u8], runs: &mut Runs) {
         match Segmenter::new(read) {
-            Ok(segments) => self.seal_segments(segments, runs),
+            Ok(segments) => {
+                self.stats.seal_batch.observe(segments.remaining() as u64);
+                self.seal_segments(segments, runs, Some(&self.stats.seal_time));
+            }
             Err(reason) => self.stats.drops.count(reason),
         }
     }
@@ -217,13 +221,19 @@ impl Sealer<'_> {
         match Segmenter::with_header(&header, packet) {
             Ok(segments) => {
                 self.stats.forwarded_tx_packets.add(1);
-                self.seal_segments(segments, runs);
+                // Nothing is timed here: this is called for each packet.
+                self.seal_segments(segments, runs, None);
             }
             Err(reason) => self.stats.drops.count(reason),
         }
     }
 
-    fn seal_segments(&self, mut segments: Segmenter<'_>, runs: &mut Runs) {
+    fn seal_segments(
+        &self,
+        mut segments: Segmenter<'_>,
+        runs: &mut Runs,
+        times: Option<&BatchTimes>,
+    ) {
         let drops = &self.stats.drops;
         if let Some(packet) = segments.single_mut() {
             mss::clamp(packet, self.tunnel.mss_limits().as_ref(), self.stats);
@@ -251,8 +261,7 @@ impl Sealer<'_> {
         let ecn = Ecn::of_packet(segments.packet());
         let mtu = self.tunnel.mtu();
         let mut outer = Amount::default();
-        self.stats.seal_batch.observe(packets);
-        let clock = self.stats.seal_time.start();
+        let clock = times.and_then(BatchTimes::start);
         let mut tap = self.tap(Who::Peer(cell), &segments);
         while let Some(len) = segments.next_len() {
             let sealed = padded_len(len, mtu) + KEEPALIVE_LEN;
@@ -272,7 +281,9 @@ impl Sealer<'_> {
             counter += 1;
             outer.add(sealed as u64);
         }
-        self.stats.seal_time.stop(clock, outer.packets);
+        if let Some(times) = times {
+            times.stop(clock, outer.packets);
+        }
         if outer.packets > 0 {
             transport::sent(cell, keypair, self.now, outer, true);
         }

@@ -98,14 +98,14 @@ const GAUGES: &[(&str, &str, OfRing)] = &[
     ),
 ];
 
-const RING: &[&str] = &["nic", "queue"];
+const RING: &[&str] = &["nic", "queue", "side"];
 
 /// Cards and their rings.
 pub(super) fn cards(snapshot: &Snapshot) -> Vec<Family> {
     let mut info = Family::gauge(
         "ringtun_nic_info",
         "A network card that carries the XDP program, how (native is the driver's, generic is slow) and whether packets are copied; always 1.",
-        &["driver", "nic", "transfer", "xdp"],
+        &["driver", "nic", "side", "transfer", "xdp"],
     );
     let mut slots = Family::gauge(
         "ringtun_ring_slots",
@@ -118,12 +118,13 @@ pub(super) fn cards(snapshot: &Snapshot) -> Vec<Family> {
     let counters = COUNTERS.iter().map(counter);
     let mut rings: Vec<(Family, OfRing)> = counters.chain(GAUGES.iter().map(gauge)).collect();
     for nic in &snapshot.nics {
-        info.add(&[&nic.driver, &nic.name, &nic.transfer, &nic.xdp], 1_u64);
+        let of = [&nic.driver, &nic.name, nic.side, &nic.transfer, &nic.xdp];
+        info.add(&of, 1_u64);
         for (ring, size) in &nic.ring_slots {
             slots.add(&[&nic.name, ring], u64::from(*size));
         }
         for (queue, ring) in nic.rings.iter().enumerate() {
-            let labels = [nic.name.as_str(), &queue.to_string()];
+            let labels = [nic.name.as_str(), &queue.to_string(), nic.side];
             for (family, of) in &mut rings {
                 family.add(&labels, of(ring));
             }
@@ -140,7 +141,7 @@ pub(super) fn programs(snapshot: &Snapshot) -> Vec<Family> {
     let mut of_verdicts = [
         Family::counter(
             "ringtun_xdp_verdict_packets_total",
-            "Frames that the XDP program saw, by what became of them: each has exactly one verdict. `ours` went to an AF_XDP ring, `steered` to a CPU, all others to the kernel.",
+            "Frames that the XDP program saw, by what became of them: each has exactly one verdict. `ours` and `forwarded` went to an AF_XDP ring, `steered` to a CPU, all others to the kernel.",
             verdicts,
         ),
         Family::counter("ringtun_xdp_verdict_bytes_total", "Their bytes.", verdicts),

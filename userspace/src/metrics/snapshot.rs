@@ -39,6 +39,8 @@ pub struct Snapshot {
 pub struct NicMetrics {
     /// Its name.
     pub name: String,
+    /// `wan`; `lan` where packets go past the kernel's stack.
+    pub side: &'static str,
     /// Its driver.
     pub driver: String,
     /// `native`, `generic`.

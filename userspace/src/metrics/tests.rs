@@ -87,6 +87,7 @@ impl MetricsSource for Busy {
             }],
             nics: vec![NicMetrics {
                 name: "eth0".to_owned(),
+                side: "wan",
                 driver: "veth".to_owned(),
                 xdp: "native".to_owned(),
                 transfer: "copy".to_owned(),

@@ -109,12 +109,12 @@ pub(super) fn batches(snapshot: &Snapshot) -> [Family; 3] {
     let device = &["device"];
     let mut size = Family::histogram(
         "ringtun_batch_packets",
-        "Packets that were sealed (of one read of the TUN device) or opened (of one frame of a peer) together. Many in the bucket of 1 at high rates: the kernel coalesces nothing, and each packet pays for a whole batch.",
+        "Packets that were sealed (of one read of the TUN device; those of --fast-forward are not in it) or opened (of one frame of a peer) together. Many in the bucket of 1 at high rates: the kernel coalesces nothing, and each packet pays for a whole batch.",
         &["device", "operation"],
     );
     let mut seal = Family::histogram(
         "ringtun_seal_seconds",
-        "Time to cut, pad and encrypt one packet: the mean of its batch, for one batch in 16.",
+        "Time to cut, pad and encrypt one packet: the mean of its batch, for one batch in 16 that came by the TUN device.",
         device,
     );
     let mut open = Family::histogram(

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use ringtun::drops::DropReason;
 use ringtun_lab::{netns, peers};
 
 use crate::packaged;
@@ -51,6 +52,15 @@ fn every_alert_fires_where_it_is_to_and_nowhere_else() {
         count -= 1;
     }
     assert_eq!(count, 0, "each alert has one link");
+}
+
+#[test]
+fn the_guide_has_every_reason_for_a_drop() {
+    let guide = fs::read_to_string(packaged("../docs/guide/monitoring.md")).unwrap();
+    for reason in DropReason::ALL {
+        let quoted = format!("`{}`", reason.label());
+        assert!(guide.contains(&quoted), "{quoted}");
+    }
 }
 
 fn capitalised(text: &str) -> String {

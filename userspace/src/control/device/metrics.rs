@@ -35,7 +35,10 @@ impl MetricsSource for RefCell<Vec<Rc<RefCell<Device>>>> {
         let steered = nics.iter().flat_map(|nics| nics.steered()).collect();
         let cards = nics.iter().flat_map(|nics| {
             let slots = nics.ring_sizes();
-            nics.cards().into_iter().map(move |card| nic(card, slots))
+            let wan = nics.cards().into_iter().map(|card| ("wan", card));
+            let lan = nics.lan().into_iter().filter_map(|lan| lan.forwarding);
+            let all = wan.chain(lan.map(|card| ("lan", card)));
+            all.map(move |(side, card)| nic(side, card, slots))
         });
         let nics = cards.collect();
         let metrics = |device: &Rc<RefCell<Device>>| device.borrow().metrics(series);
@@ -76,9 +79,10 @@ impl MetricsSource for RefCell<Vec<Rc<RefCell<Device>>>> {
     }
 }
 
-fn nic(card: CardReport, slots: RingSizes) -> NicMetrics {
+fn nic(side: &'static str, card: CardReport, slots: RingSizes) -> NicMetrics {
     NicMetrics {
         name: card.name,
+        side,
         driver: card.driver,
         xdp: card.xdp,
         transfer: card.transfer,
