@@ -180,6 +180,9 @@ fn a_flood_of_initiations_leaves_transfers_sessions_and_newcomers_alive() {
     client.wait_line(SOON * 2, begun(12.0)).unwrap();
     let replies = replies.finish().unwrap();
 
+    let metrics = SocketAddr::new([127, 0, 0, 1].into(), 9586);
+    let load = scrape::scrape(tunnel.ns(0), metrics).unwrap();
+    assert_eq!(load.sum("ringtun_under_load").unwrap(), 1.0);
     let connected = ping::until_answered(&newcomer, Tunnel::inside_v4(0).into(), NEWCOMER);
     client.wait_line(SOON * 4, begun(42.0)).unwrap();
     let (sent, time) = flood.progress();
@@ -188,7 +191,6 @@ fn a_flood_of_initiations_leaves_transfers_sessions_and_newcomers_alive() {
     let handshakes_after = tunnel.show(0, "latest-handshakes").unwrap();
     drop(flood);
     let longer = longer.finish().unwrap();
-    let metrics = SocketAddr::new([127, 0, 0, 1].into(), 9586);
     let samples = scrape::scrape(tunnel.ns(0), metrics).unwrap();
     for (labels, count) in samples.of("ringtun_drops_total") {
         if count > 0.0 {

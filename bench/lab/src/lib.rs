@@ -9,6 +9,7 @@
 //! * [`usage`]: processor time and memory used.
 //! * [`registry`], [`machine`]: what this run made, and the machine's state before and after.
 //! * [`ping`], [`stream`], [`scrape`]: is it reachable, did every byte arrive, what was counted.
+//! * [`prometheus`]: a Prometheus that scrapes, and answers PromQL.
 //! * [`counters`]: what the kernel counted.
 //! * [`capture`], [`flood`]: what was on the wire, and putting much onto it.
 //! * [`keys`]: WireGuard keys for tests.
@@ -32,6 +33,7 @@ pub mod netns;
 pub mod peers;
 pub mod ping;
 pub mod process;
+pub mod prometheus;
 pub mod registry;
 pub mod scrape;
 pub mod stream;

@@ -5,6 +5,8 @@ use std::io::IsTerminal;
 use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
 
+use crate::control::log;
+
 /// What is logged: `--log`, else `$LOG_LEVEL` with the words of wireguard-go,
 /// else `info`.
 pub fn filter(option: Option<&str>) -> Result<EnvFilter> {
@@ -28,7 +30,7 @@ pub fn is_asked_for(option: Option<&str>) -> bool {
     option.is_some() || !matches!(level.as_str(), "" | "silent")
 }
 
-/// Sends log lines to standard error from now on.
+/// Sends log lines to standard error from now on; `ringtun log` changes which.
 pub fn start(filter: EnvFilter, json: bool) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -38,8 +40,15 @@ pub fn start(filter: EnvFilter, json: bool) {
         .log_internal_errors(false)
         .with_target(false);
     if json {
-        lines.json().init();
+        let lines = lines.json().with_filter_reloading();
+        let handle = lines.reload_handle();
+        lines.init();
+        log::on_change(move |level| handle.reload(EnvFilter::new(level.label())).is_ok());
     } else {
-        lines.with_ansi(std::io::stderr().is_terminal()).init();
+        let terminal = std::io::stderr().is_terminal();
+        let lines = lines.with_ansi(terminal).with_filter_reloading();
+        let handle = lines.reload_handle();
+        lines.init();
+        log::on_change(move |level| handle.reload(EnvFilter::new(level.label())).is_ok());
     }
 }

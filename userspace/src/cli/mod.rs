@@ -6,10 +6,12 @@ mod capture_copy;
 mod check;
 mod io;
 mod keys;
+mod log;
 mod logging;
 mod names;
 mod output;
 mod run;
+mod series;
 mod show;
 mod show_json;
 mod show_text;
@@ -59,6 +61,8 @@ enum Command {
     Show(show::ShowArgs),
     /// Switch how encrypted packets travel: AF_XDP or sockets
     Io(io::IoArgs),
+    /// Change what a running process logs
+    Log(log::LogArgs),
     /// Write encrypted and plaintext packets of a device to a file or pipe
     Capture(capture::CaptureArgs),
     /// Look for mistakes in a wg-quick file
@@ -83,6 +87,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Show(args)) => show::run(&args),
         Some(Command::Io(args)) => io::run(&args),
+        Some(Command::Log(args)) => log::run(&args),
         Some(Command::Capture(args)) => capture::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Genkey(_)) => keys::genkey(),

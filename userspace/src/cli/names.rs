@@ -3,8 +3,8 @@
 use anyhow::{Result, bail};
 
 /// Subcommands of this version.
-const HERE: [&str; 9] = [
-    "run", "show", "io", "capture", "check", "genkey", "genpsk", "pubkey", "help",
+const HERE: [&str; 10] = [
+    "run", "show", "io", "log", "capture", "check", "genkey", "genpsk", "pubkey", "help",
 ];
 
 /// Subcommands of versions to come. A device of that name would be a trap.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use ringtun_common::mss::MSS_MIN;
 
+use super::series::SeriesArgs;
 use super::{background, logging};
 use crate::bpf::{self, BpfError};
 use crate::control::daemon::{self, Devices};
@@ -137,8 +138,16 @@ pub struct RunArgs {
     /// Where to serve metrics for Prometheus: ADDRESS:PORT, or off
     ///
     /// Without: 127.0.0.1:9586, or the next free port. `ringtun show --json` says which.
-    #[arg(long, value_name = "ADDRESS|off")]
+    #[arg(
+        long,
+        env = "RINGTUN_METRICS",
+        hide_env = true,
+        value_name = "ADDRESS|off"
+    )]
     metrics: Option<MetricsListen>,
+
+    #[command(flatten)]
+    series: SeriesArgs,
 
     /// What to log: error, warn, info, debug or trace, or module=level,…
     #[arg(long, value_name = "LEVEL")]
@@ -223,6 +232,7 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
         (None, false) => MssClamp::Mtu,
     };
     options.metrics = args.metrics.unwrap_or_default();
+    options.series = args.series.series();
     options.io = args.io;
     options.xdp.rings = RingSizes::all(args.ring_size);
     options.xdp.busy_poll = args.busy_poll.then_some(BUSY_POLL);
@@ -261,7 +271,8 @@ fn metrics(
         }
         (Err(error), _) => return Err(error.into()),
     };
-    let server = MetricsServer::new(listener).context("cannot serve metrics")?;
+    let server =
+        MetricsServer::new(listener, options.series.clone()).context("cannot serve metrics")?;
     let address = server.address();
     tracing::info!("metrics at http://{address}/metrics");
     let serve = async move { match server.serve(devices).await {} };

@@ -10,7 +10,7 @@ use super::names::InterfaceName;
 use super::uapi::socket::DIRECTORY;
 use crate::bpf::steer::parse_list;
 use crate::datapath::mss::MssClamp;
-use crate::metrics::MetricsListen;
+use crate::metrics::{MetricsListen, Series};
 use crate::xsk::{BusyPoll, RingSizes};
 
 /// Most workers of a process; more queues than this no machine of today has
@@ -132,6 +132,8 @@ pub struct RunOptions {
     pub workers: Option<NonZeroUsize>,
     /// Where metrics are served.
     pub metrics: MetricsListen,
+    /// Which series.
+    pub series: Series,
     /// Where UAPI sockets are made.
     pub uapi_directory: PathBuf,
 }
@@ -147,6 +149,7 @@ impl RunOptions {
             mss: MssClamp::default(),
             workers: None,
             metrics: MetricsListen::default(),
+            series: Series::default(),
             uapi_directory: PathBuf::from(DIRECTORY),
         }
     }

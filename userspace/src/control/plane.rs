@@ -54,6 +54,13 @@ impl Plane {
         &self.workers
     }
 
+    /// The workers that are no more, by name: none, as long as the process is well.
+    pub fn ended(&self) -> Vec<String> {
+        let all = self.workers.iter().enumerate();
+        let ended = all.filter(|(_, worker)| worker.has_ended());
+        ended.map(|(index, _)| format!("worker-{index}")).collect()
+    }
+
     /// The queues of the handshake threads.
     #[must_use]
     pub fn queues(&self) -> &Queues {

@@ -24,7 +24,7 @@ use crate::tunnel::keypair::Keypair;
 use crate::tunnel::messages::KEEPALIVE_LEN;
 use crate::tunnel::owners::Owners;
 use crate::tunnel::time::BootTime;
-use crate::tunnel::transport::{self, Ecn};
+use crate::tunnel::transport::{self, Amount, Ecn};
 
 /// Datagrams, each possibly of many packets, per receive call.
 const BATCH: usize = 8;
@@ -474,9 +474,15 @@ impl Check<'_> {
             return;
         }
         let data = packets.iter().any(|p| p.len > 0);
-        let outer: usize = packets.iter().map(|p| p.len + KEEPALIVE_LEN).sum();
+        let bytes_outside: usize = packets.iter().map(|p| p.len + KEEPALIVE_LEN).sum();
+        let outer = Amount {
+            packets: packets.len() as u64,
+            bytes: bytes_outside as u64,
+        };
         let (cell, keypair) = (&job.cell, &job.keypair);
-        transport::received(cell, keypair, self.now, &job.from, outer as u64, data);
+        if transport::received(cell, keypair, self.now, &job.from, outer, data) {
+            self.stats.roamed.add(1);
+        }
         packets.retain_mut(|p| {
             if p.len == 0 {
                 return false; // a keepalive

@@ -18,6 +18,7 @@ mod delivery;
 pub mod forward;
 pub mod frames;
 pub mod handshakes;
+pub mod histogram;
 pub mod inbound;
 pub mod lane;
 pub mod mss;

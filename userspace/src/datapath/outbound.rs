@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::forward;
 use super::frames::{FRAME_LEN, FramePool};
+use super::histogram::BatchTimes;
 use super::mss;
 use super::offload::Segmenter;
 use super::port::{Port, Tunnel};
@@ -20,7 +21,7 @@ use crate::tunnel::keypair::{Keypair, SealError, padded_len};
 use crate::tunnel::messages::{DATA_HEADER_LEN, KEEPALIVE_LEN};
 use crate::tunnel::owners::Owners;
 use crate::tunnel::time::BootTime;
-use crate::tunnel::transport::{self, Ecn};
+use crate::tunnel::transport::{self, Amount, Ecn};
 use crate::xsk::Frame;
 
 /// Reads from one TUN queue before the other sources get their turn.
@@ -206,7 +207,10 @@ impl Sealer<'_> {
     /// Seals what one read of the TUN device gave, vnet header first, into runs.
     pub fn seal(&self, read: &mut [u8], runs: &mut Runs) {
         match Segmenter::new(read) {
-            Ok(segments) => self.seal_segments(segments, runs),
+            Ok(segments) => {
+                self.stats.seal_batch.observe(segments.remaining() as u64);
+                self.seal_segments(segments, runs, Some(&self.stats.seal_time));
+            }
             Err(reason) => self.stats.drops.count(reason),
         }
     }
@@ -217,13 +221,19 @@ impl Sealer<'_> {
         match Segmenter::with_header(&header, packet) {
             Ok(segments) => {
                 self.stats.forwarded_tx_packets.add(1);
-                self.seal_segments(segments, runs);
+                // Nothing is timed here: this is called for each packet.
+                self.seal_segments(segments, runs, None);
             }
             Err(reason) => self.stats.drops.count(reason),
         }
     }
 
-    fn seal_segments(&self, mut segments: Segmenter<'_>, runs: &mut Runs) {
+    fn seal_segments(
+        &self,
+        mut segments: Segmenter<'_>,
+        runs: &mut Runs,
+        times: Option<&BatchTimes>,
+    ) {
         let drops = &self.stats.drops;
         if let Some(packet) = segments.single_mut() {
             mss::clamp(packet, self.tunnel.mss_limits().as_ref(), self.stats);
@@ -250,7 +260,8 @@ impl Sealer<'_> {
         }
         let ecn = Ecn::of_packet(segments.packet());
         let mtu = self.tunnel.mtu();
-        let mut bytes = 0;
+        let mut outer = Amount::default();
+        let clock = times.and_then(BatchTimes::start);
         let mut tap = self.tap(Who::Peer(cell), &segments);
         while let Some(len) = segments.next_len() {
             let sealed = padded_len(len, mtu) + KEEPALIVE_LEN;
@@ -268,10 +279,13 @@ impl Sealer<'_> {
             slot[DATA_HEADER_LEN + len..sealed - TAG_LEN].fill(0);
             keypair.seal(counter, slot);
             counter += 1;
-            bytes += sealed as u64;
+            outer.add(sealed as u64);
         }
-        if bytes > 0 {
-            transport::sent(cell, keypair, self.now, bytes, true);
+        if let Some(times) = times {
+            times.stop(clock, outer.packets);
+        }
+        if outer.packets > 0 {
+            transport::sent(cell, keypair, self.now, outer, true);
         }
     }
 
@@ -323,7 +337,7 @@ impl Sealer<'_> {
     ) -> bool {
         let mtu = self.tunnel.mtu();
         let drops = &self.stats.drops;
-        let mut bytes = 0;
+        let mut outer = Amount::default();
         let mut waiting = cell.take_staged();
         while let Some(packet) = waiting.pop_front() {
             let sealed = padded_len(packet.len(), mtu) + KEEPALIVE_LEN;
@@ -348,10 +362,10 @@ impl Sealer<'_> {
             text.copy_from_slice(&packet);
             padding.fill(0);
             keypair.seal(counter, slot);
-            bytes += sealed as u64;
+            outer.add(sealed as u64);
         }
-        if bytes > 0 {
-            transport::sent(cell, keypair, self.now, bytes, true);
+        if outer.packets > 0 {
+            transport::sent(cell, keypair, self.now, outer, true);
         }
         let all = waiting.is_empty();
         for packet in waiting {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::histogram::{BatchSizes, BatchTimes};
 use crate::drops::DropCounters;
 
 /// A counter with a single writer: a plain load and store, no locked add.
@@ -61,6 +62,16 @@ pub struct WorkerStats {
     pub backpressure: Counter,
     /// Frames opened here that another worker received.
     pub helped: Counter,
+    /// Times that data came from another address of a peer than before.
+    pub roamed: Counter,
+    /// Packets that were sealed together: of one read of the TUN device.
+    pub seal_batch: BatchSizes,
+    /// Packets that were opened together: of one frame and keypair.
+    pub open_batch: BatchSizes,
+    /// Time to cut, pad and seal a packet.
+    pub seal_time: BatchTimes,
+    /// Time to open a packet.
+    pub open_time: BatchTimes,
     /// What was dropped here, by reason.
     pub drops: DropCounters,
 }

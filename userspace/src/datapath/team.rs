@@ -52,6 +52,9 @@ impl Sealed {
     #[must_use = "whoever gets the turn must deliver"]
     pub(super) fn open(mut self, stats: &WorkerStats, now: BootTime) -> Option<Turn<Job>> {
         let (bytes, packets) = self.frame.parts_mut();
+        let together = packets.len() as u64;
+        stats.open_batch.observe(together);
+        let clock = stats.open_time.start();
         packets.retain_mut(|packet| {
             let sealed = &mut bytes[packet.at..packet.at + packet.len];
             match self.keypair.open(now, sealed) {
@@ -67,6 +70,7 @@ impl Sealed {
                 }
             }
         });
+        stats.open_time.stop(clock, together);
         if packets.is_empty() {
             return self.ticket.skip();
         }

@@ -140,6 +140,18 @@ impl Handle {
         &self.inbox
     }
 
+    /// Whether its thread is no more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Times that the worker went to sleep and woke up.
+    #[must_use]
+    pub fn wakeups(&self) -> u64 {
+        self.bell.wakeups()
+    }
+
     /// The worker's frames: how many there are and how many are in use.
     #[must_use]
     pub fn frames(&self) -> &Arc<FramePool> {

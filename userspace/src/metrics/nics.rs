@@ -1,13 +1,11 @@
 //! The metric families of network cards, their rings and the XDP program.
 
-use prometheus::core::Collector;
-use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 use ringtun_common::class::Class;
 use ringtun_common::tables::Counter;
 use ringtun_common::verdict::Verdict;
 
-use super::snapshot::NicMetrics;
-use crate::bpf::Counts;
+use super::family::Family;
+use super::snapshot::Snapshot;
 use crate::datapath::rings::RingTotals;
 
 /// Where a number of a ring is.
@@ -100,122 +98,94 @@ const GAUGES: &[(&str, &str, OfRing)] = &[
     ),
 ];
 
-/// See the module.
-pub(super) struct NicFamilies {
-    info: IntGaugeVec,
-    counters: Vec<(IntCounterVec, OfRing)>,
-    gauges: Vec<(IntGaugeVec, OfRing)>,
-    xdp: Vec<IntCounterVec>,
-    steered: [IntCounterVec; 2],
+const RING: &[&str] = &["nic", "queue", "side"];
+
+/// Cards and their rings.
+pub(super) fn cards(snapshot: &Snapshot) -> Vec<Family> {
+    let mut info = Family::gauge(
+        "ringtun_nic_info",
+        "A network card that carries the XDP program, how (native is the driver's, generic is slow) and whether packets are copied; always 1.",
+        &["driver", "nic", "side", "transfer", "xdp"],
+    );
+    let mut slots = Family::gauge(
+        "ringtun_ring_slots",
+        "Slots of each AF_XDP ring of a queue: what there is room for.",
+        &["nic", "ring"],
+    );
+    let counter =
+        |(name, help, of): &(&str, &str, OfRing)| (Family::counter(name, help, RING), *of);
+    let gauge = |(name, help, of): &(&str, &str, OfRing)| (Family::gauge(name, help, RING), *of);
+    let counters = COUNTERS.iter().map(counter);
+    let mut rings: Vec<(Family, OfRing)> = counters.chain(GAUGES.iter().map(gauge)).collect();
+    for nic in &snapshot.nics {
+        let of = [&nic.driver, &nic.name, nic.side, &nic.transfer, &nic.xdp];
+        info.add(&of, 1_u64);
+        for (ring, size) in &nic.ring_slots {
+            slots.add(&[&nic.name, ring], u64::from(*size));
+        }
+        for (queue, ring) in nic.rings.iter().enumerate() {
+            let labels = [nic.name.as_str(), &queue.to_string(), nic.side];
+            for (family, of) in &mut rings {
+                family.add(&labels, of(ring));
+            }
+        }
+    }
+    let rings = rings.into_iter().map(|(family, _)| family);
+    [info, slots].into_iter().chain(rings).collect()
 }
 
-impl NicFamilies {
-    pub(super) fn new() -> prometheus::Result<Self> {
-        let ring = ["nic", "queue"];
-        let counter = |(name, help, of): &(&str, &str, OfRing)| {
-            Ok((IntCounterVec::new(Opts::new(*name, *help), &ring)?, *of))
-        };
-        let gauge = |(name, help, of): &(&str, &str, OfRing)| {
-            Ok((IntGaugeVec::new(Opts::new(*name, *help), &ring)?, *of))
-        };
-        let xdp = |kind: &'static str, unit: &str, help: &str| {
-            let name = format!("ringtun_xdp_{kind}_{unit}_total");
-            IntCounterVec::new(Opts::new(name, help), &["side", kind])
-        };
-        Ok(Self {
-            info: IntGaugeVec::new(
-                Opts::new(
-                    "ringtun_nic_info",
-                    "A network card that carries the XDP program; always 1.",
-                ),
-                &["nic", "driver", "xdp", "transfer"],
-            )?,
-            counters: COUNTERS
-                .iter()
-                .map(counter)
-                .collect::<prometheus::Result<_>>()?,
-            gauges: GAUGES
-                .iter()
-                .map(gauge)
-                .collect::<prometheus::Result<_>>()?,
-            xdp: vec![
-                xdp(
-                    "verdict",
-                    "packets",
-                    "Frames that the XDP program saw, by what became of them.",
-                )?,
-                xdp("verdict", "bytes", "Their bytes.")?,
-                xdp(
-                    "class",
-                    "packets",
-                    "Frames that the XDP program saw, by what they are.",
-                )?,
-                xdp("class", "bytes", "Their bytes.")?,
-            ],
-            steered: [
-                IntCounterVec::new(
-                    Opts::new(
-                        "ringtun_xdp_steered_packets_total",
-                        "Frames of tunnels of others that the XDP program handed to a CPU.",
-                    ),
-                    &["cpu"],
-                )?,
-                IntCounterVec::new(
-                    Opts::new("ringtun_xdp_steered_bytes_total", "Their bytes."),
-                    &["cpu"],
-                )?,
-            ],
-        })
-    }
-
-    pub(super) fn nic(&self, nic: &NicMetrics) {
-        self.info
-            .with_label_values(&[&nic.name, &nic.driver, &nic.xdp, &nic.transfer])
-            .set(1);
-        for (queue, ring) in nic.rings.iter().enumerate() {
-            let labels = [nic.name.as_str(), &queue.to_string()];
-            for (family, of) in &self.counters {
-                family.with_label_values(&labels).inc_by(of(ring));
-            }
-            for (family, of) in &self.gauges {
-                let value = i64::try_from(of(ring)).unwrap_or(i64::MAX);
-                family.with_label_values(&labels).set(value);
-            }
-        }
-    }
-
-    pub(super) fn counts(&self, side: &str, counts: &Counts) {
-        let [verdict_packets, verdict_bytes, class_packets, class_bytes] = &self.xdp[..] else {
-            return;
-        };
-        let add = |packets: &IntCounterVec, bytes: &IntCounterVec, label, n: Counter| {
-            let labels = [side, label];
-            packets.with_label_values(&labels).inc_by(n.packets);
-            bytes.with_label_values(&labels).inc_by(n.bytes);
-        };
+/// What the XDP programs counted.
+pub(super) fn programs(snapshot: &Snapshot) -> Vec<Family> {
+    let verdicts = &["side", "verdict"];
+    let classes = &["class", "side"];
+    let mut of_verdicts = [
+        Family::counter(
+            "ringtun_xdp_verdict_packets_total",
+            "Frames that the XDP program saw, by what became of them: each has exactly one verdict. `ours` and `forwarded` went to an AF_XDP ring, `steered` to a CPU, all others to the kernel.",
+            verdicts,
+        ),
+        Family::counter("ringtun_xdp_verdict_bytes_total", "Their bytes.", verdicts),
+    ];
+    let mut of_classes = [
+        Family::counter(
+            "ringtun_xdp_class_packets_total",
+            "Frames that the XDP program saw, by what they are.",
+            classes,
+        ),
+        Family::counter("ringtun_xdp_class_bytes_total", "Their bytes.", classes),
+    ];
+    let mut steered = [
+        Family::counter(
+            "ringtun_xdp_steered_packets_total",
+            "Frames of tunnels of others that the XDP program handed to a CPU.",
+            &["cpu"],
+        ),
+        Family::counter("ringtun_xdp_steered_bytes_total", "Their bytes.", &["cpu"]),
+    ];
+    for (side, counts) in &snapshot.xdp {
         for verdict in Verdict::ALL {
-            let n = counts.verdict(*verdict);
-            add(verdict_packets, verdict_bytes, verdict.label(), n);
+            add(
+                &mut of_verdicts,
+                &[side, verdict.label()],
+                counts.verdict(*verdict),
+            );
         }
         for class in Class::ALL {
-            let n = counts.class(*class);
-            add(class_packets, class_bytes, class.label(), n);
+            add(
+                &mut of_classes,
+                &[class.label(), side],
+                counts.class(*class),
+            );
         }
     }
-
-    pub(super) fn steered(&self, cpu: u32, counter: Counter) {
-        let [packets, bytes] = &self.steered;
-        let cpu = cpu.to_string();
-        packets.with_label_values(&[&cpu]).inc_by(counter.packets);
-        bytes.with_label_values(&[&cpu]).inc_by(counter.bytes);
+    for (cpu, counter) in &snapshot.steered {
+        add(&mut steered, &[&cpu.to_string()], *counter);
     }
+    let all = of_verdicts.into_iter().chain(of_classes).chain(steered);
+    all.collect()
+}
 
-    pub(super) fn into_collectors(self) -> impl Iterator<Item = Box<dyn Collector>> {
-        let boxed = |c| Box::new(c) as Box<dyn Collector>;
-        let gauges = self.gauges.into_iter().map(|(family, _)| family);
-        let gauges = gauges.chain([self.info]);
-        let counters = self.counters.into_iter().map(|(family, _)| family);
-        let counters = counters.chain(self.xdp).chain(self.steered).map(boxed);
-        counters.chain(gauges.map(|c| Box::new(c) as Box<dyn Collector>))
-    }
+fn add([packets, bytes]: &mut [Family; 2], labels: &[&str], counter: Counter) {
+    packets.add(labels, counter.packets);
+    bytes.add(labels, counter.bytes);
 }

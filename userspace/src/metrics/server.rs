@@ -1,9 +1,14 @@
-//! The HTTP endpoint: `/metrics`, a page at `/`, nothing else.
+//! The HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, a page at `/`, nothing else.
+//!
+//! All of it is bounded: connections, their time, the heads of their requests,
+//! scrapes that are encoded at once (one), answers that wait to be read.
 
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -16,10 +21,12 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::families;
-use super::{DEFAULT_MAX_PEERS, MetricsSource};
+use super::names::NameFiles;
+use super::{MetricsSource, Series};
 
 /// Connections served at once; others wait in the backlog of the socket.
 const MAX_CONNECTIONS: usize = 32;
@@ -30,9 +37,14 @@ const CONNECTION_TIME: Duration = Duration::from_secs(30);
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
 
+/// Bytes of all answers that clients have not read yet. One of 1,000 peers has
+/// about 1 MB, one of 10,000 with all families 20.
+const UNREAD_MAX: usize = 32 << 20;
+
 const PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
     <title>ringtun</title></head>\n<body><h1>ringtun</h1>\n\
-    <p><a href=\"/metrics\">Metrics</a> for Prometheus. \
+    <p><a href=\"/metrics\">Metrics</a> for Prometheus, \
+    <a href=\"/healthz\">health</a>, <a href=\"/readyz\">readiness</a>. \
     <code>ringtun show</code> says the same for people.</p></body></html>\n";
 
 /// A listening endpoint.
@@ -40,7 +52,18 @@ const PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf
 pub struct MetricsServer {
     listener: TcpListener,
     address: SocketAddr,
-    max_peers: usize,
+    shared: Shared,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Shared {
+    series: Arc<Series>,
+    names: RefCell<NameFiles>,
+    /// Held while a scrape is encoded.
+    encoding: Arc<Mutex<()>>,
+    /// Bytes of answers that are not read yet.
+    unread: Cell<usize>,
 }
 
 impl MetricsServer {
@@ -49,21 +72,19 @@ impl MetricsServer {
     ///
     /// # Errors
     /// The system's.
-    pub fn new(listener: std::net::TcpListener) -> io::Result<Self> {
+    pub fn new(listener: std::net::TcpListener, series: Series) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         Ok(Self {
             address: listener.local_addr()?,
             listener,
-            max_peers: DEFAULT_MAX_PEERS,
+            shared: Shared {
+                names: RefCell::new(NameFiles::new(series.names.clone())),
+                series: Arc::new(series),
+                encoding: Arc::default(),
+                unread: Cell::new(0),
+            },
         })
-    }
-
-    /// Gives series of their own to at most this many peers of each device.
-    #[must_use]
-    pub fn max_peers(mut self, max_peers: usize) -> Self {
-        self.max_peers = max_peers;
-        self
     }
 
     /// Where it listens.
@@ -81,7 +102,7 @@ impl MetricsServer {
                 accepted = self.listener.accept(), if connections.len() < MAX_CONNECTIONS => {
                     match accepted {
                         Ok((stream, _)) => {
-                            connections.push(connection(stream, &*source, self.max_peers));
+                            connections.push(connection(stream, &*source, &self.shared));
                         }
                         Err(error) => {
                             tracing::warn!(%error, "cannot accept a metrics connection");
@@ -96,9 +117,12 @@ impl MetricsServer {
     }
 }
 
-async fn connection(stream: TcpStream, source: &impl MetricsSource, max_peers: usize) {
-    let service =
-        service_fn(async |request| Ok::<_, Infallible>(answer(&request, source, max_peers)));
+async fn connection(stream: TcpStream, source: &impl MetricsSource, shared: &Shared) {
+    // The answer stays in memory until the client has read it or time is up.
+    let unread = RefCell::new(None);
+    let service = service_fn(async |request| {
+        Ok::<_, Infallible>(answer(&request, source, shared, &unread).await)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_TIME)
@@ -113,10 +137,35 @@ async fn connection(stream: TcpStream, source: &impl MetricsSource, max_peers: u
     }
 }
 
-fn answer<B>(
+/// A share of [`UNREAD_MAX`], given back on drop.
+struct Unread<'a> {
+    all: &'a Cell<usize>,
+    bytes: usize,
+}
+
+impl<'a> Unread<'a> {
+    fn take(all: &'a Cell<usize>, bytes: usize) -> Option<Self> {
+        let sum = all.get() + bytes;
+        // One answer always, however large.
+        if sum > UNREAD_MAX && all.get() > 0 {
+            return None;
+        }
+        all.set(sum);
+        Some(Self { all, bytes })
+    }
+}
+
+impl Drop for Unread<'_> {
+    fn drop(&mut self) {
+        self.all.set(self.all.get() - self.bytes);
+    }
+}
+
+async fn answer<'a, B>(
     request: &Request<B>,
     source: &impl MetricsSource,
-    max_peers: usize,
+    shared: &'a Shared,
+    unread: &RefCell<Option<Unread<'a>>>,
 ) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n");
@@ -126,16 +175,49 @@ fn answer<B>(
         return response;
     }
     match request.uri().path() {
-        "/metrics" => match families::text(&source.snapshot(max_peers)) {
-            Ok(text) => page(StatusCode::OK, families::CONTENT_TYPE, text),
+        "/metrics" => match scrape(source, shared).await {
+            Ok(text) => {
+                let Some(share) = Unread::take(&shared.unread, text.len()) else {
+                    let why = "too many clients have not read their answers\n";
+                    return page(StatusCode::SERVICE_UNAVAILABLE, TEXT, why);
+                };
+                unread.replace(Some(share));
+                page(StatusCode::OK, families::CONTENT_TYPE, text)
+            }
             Err(error) => {
                 tracing::error!(%error, "metrics cannot be written");
                 page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "see the log\n")
             }
         },
+        "/healthz" => judged(source.failures()),
+        "/readyz" => judged(source.not_ready()),
         "/" => page(StatusCode::OK, "text/html; charset=utf-8", PAGE),
         _ => page(StatusCode::NOT_FOUND, TEXT, "not here; see /metrics\n"),
     }
+}
+
+/// Reads the counters here, and writes them on another thread: with thousands of
+/// peers that takes as long as many handshakes.
+async fn scrape(source: &impl MetricsSource, shared: &Shared) -> anyhow::Result<Vec<u8>> {
+    let turn = Arc::clone(&shared.encoding).lock_owned().await;
+    let mut snapshot = source.snapshot(&shared.series);
+    snapshot.names = shared.names.borrow_mut().names();
+    let series = Arc::clone(&shared.series);
+    let encode = move || {
+        let text = families::text(&snapshot, &series);
+        drop(turn);
+        text
+    };
+    Ok(tokio::task::spawn_blocking(encode).await??)
+}
+
+/// 200 if nothing is wrong, else 503 and what.
+fn judged(wrong: Vec<String>) -> Response<Full<Bytes>> {
+    if wrong.is_empty() {
+        return page(StatusCode::OK, TEXT, "ok\n");
+    }
+    let text = wrong.join("\n") + "\n";
+    page(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -18,15 +18,23 @@ struct Busy;
 const PEERS: usize = 50;
 
 impl MetricsSource for Busy {
-    fn snapshot(&self, max_peers: usize) -> Snapshot {
+    fn snapshot(&self, series: &Series) -> Snapshot {
+        let max_peers = series.max_peers;
         let peer = |n: usize| PeerMetrics {
             public_key: PublicKey::from_bytes([n as u8; 32]),
-            rx_bytes: n as u64,
-            tx_bytes: 1 << 40,
+            traffic: TrafficMetrics {
+                rx_bytes: n as u64,
+                tx_bytes: 1 << 40,
+                rx_packets: 2,
+                tx_packets: 3,
+            },
             last_handshake: crate::tunnel::time::WallTime {
                 secs: 1_700_000_000,
                 nanos: 9,
             },
+            keepalive: 25 * u16::from(n == 0),
+            endpoint: Some(SocketAddr::from(([192, 0, 2, 1], 51820))),
+            allowed_ips: vec!["10.0.0.1/32".parse().unwrap(), "fd00::/64".parse().unwrap()],
         };
         let queue = |name| QueueMetrics {
             name,
@@ -40,11 +48,25 @@ impl MetricsSource for Busy {
                     io: "udp",
                     peer_count: PEERS,
                     peers: (0..PEERS.min(max_peers)).map(peer).collect(),
+                    public_key: Some(PublicKey::from_bytes([200; 32])),
+                    up: true,
+                    rest: TrafficMetrics {
+                        rx_bytes: 77,
+                        ..Default::default()
+                    },
+                    staged: 6,
+                    under_load: device == "wg1",
+                    endpoint_changes: 8,
+                    batches: Default::default(),
                     handshakes: HandshakeMetrics {
                         initiations: 9,
                         completed_initiator: 5,
                         completed_responder: 4,
                         gave_up: 1,
+                        rekeys: 3,
+                        responses: 4,
+                        stopped_answering: 2,
+                        cookies_received: 7,
                     },
                     drops: DropTotals::collect(|reason| u64::from(reason == DropReason::Replay)),
                     queues: vec![queue("events")],
@@ -59,15 +81,18 @@ impl MetricsSource for Busy {
                 .into(),
             queues: vec![queue("initiations")],
             frames: vec![FrameMetrics {
+                wakeups: 11,
                 total: 64,
                 in_flight: 5,
             }],
             nics: vec![NicMetrics {
                 name: "eth0".to_owned(),
+                side: "wan",
                 driver: "veth".to_owned(),
                 xdp: "native".to_owned(),
                 transfer: "copy".to_owned(),
                 rings: vec![RingTotals::default(); 2],
+                ring_slots: [("rx", 64), ("tx", 64), ("fill", 64), ("completion", 64)],
             }],
             xdp: Vec::new(),
             steered: [(
@@ -78,7 +103,19 @@ impl MetricsSource for Busy {
                 },
             )]
             .into(),
+            names: Default::default(),
         }
+    }
+
+    fn failures(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn not_ready(&self) -> Vec<String> {
+        vec![
+            "wg0 is down".to_owned(),
+            "wg1 has no private key".to_owned(),
+        ]
     }
 }
 
@@ -88,14 +125,22 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs `client` against an endpoint with at most `max_peers` peers.
 fn with_endpoint(max_peers: usize, client: impl FnOnce(SocketAddr) + Send + 'static) {
+    let series = Series {
+        max_peers,
+        families: FamilyGroup::ALL.into(),
+        ..Series::default()
+    };
+    with_series(series, client);
+}
+
+fn with_series(series: Series, client: impl FnOnce(SocketAddr) + Send + 'static) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
         let any_port = MetricsListen::At("127.0.0.1:0".parse().unwrap());
-        let server = MetricsServer::new(any_port.bind().unwrap().unwrap()).unwrap();
-        let server = server.max_peers(max_peers);
+        let server = MetricsServer::new(any_port.bind().unwrap().unwrap(), series).unwrap();
         let address = server.address();
         let client = tokio::task::spawn_blocking(move || client(address));
         tokio::select! {
@@ -142,7 +187,8 @@ fn a_scrape_has_every_reason_and_bounded_peers() {
             }
         }
         let of_peers = |name: &str| body.lines().filter(|l| l.starts_with(name)).count();
-        assert_eq!(of_peers("ringtun_peer_rx_bytes_total{"), 2 * 10);
+        // The others together are one more.
+        assert_eq!(of_peers("ringtun_peer_rx_bytes_total{"), 2 * 11);
         assert_eq!(of_peers("ringtun_peer_last_handshake_seconds{"), 2 * 10);
         let key = PublicKey::from_bytes([3; 32]);
         for line in [
@@ -153,6 +199,28 @@ fn a_scrape_has_every_reason_and_bounded_peers() {
             ),
             format!(
                 "ringtun_peer_last_handshake_seconds{{device=\"wg0\",public_key=\"{key}\"}} 1700000000\n"
+            ),
+            "ringtun_peer_rx_bytes_total{device=\"wg0\",public_key=\"others\"} 77\n".into(),
+            format!("ringtun_peer_rx_packets_total{{device=\"wg0\",public_key=\"{key}\"}} 2\n"),
+            format!(
+                "ringtun_peer_info{{device=\"wg0\",friendly_name=\"\",public_key=\"{key}\"}} 1\n"
+            ),
+            "ringtun_metrics_peers_limit 10\n".into(),
+            "ringtun_staged_packets{device=\"wg0\"} 6\n".into(),
+            "ringtun_under_load{device=\"wg0\"} 0\n".into(),
+            "ringtun_under_load{device=\"wg1\"} 1\n".into(),
+            "ringtun_rekeys_total{device=\"wg0\"} 3\n".into(),
+            "ringtun_endpoint_changes_total{device=\"wg0\"} 8\n".into(),
+            "ringtun_worker_wakeups_total{worker=\"0\"} 11\n".into(),
+            format!(
+                "wireguard_sent_bytes_total{{allowed_ips=\"10.0.0.1/32,fd00::/64\",friendly_name=\"\",interface=\"wg0\",public_key=\"{key}\",remote_ip=\"192.0.2.1\",remote_port=\"51820\"}} {}\n",
+                1u64 << 40
+            ),
+            format!(
+                "wireguard_peer_receive_bytes_total{{device=\"wg0\",public_key=\"{key}\"}} 3\n"
+            ),
+            format!(
+                "wireguard_peer_allowed_ips_info{{allowed_ips=\"fd00::/64\",device=\"wg1\",family=\"IPv6\",public_key=\"{key}\"}} 1\n"
             ),
             "ringtun_peers{device=\"wg0\"} 50\n".into(),
             "ringtun_peers_omitted{device=\"wg0\"} 40\n".into(),
@@ -171,8 +239,13 @@ fn a_scrape_has_every_reason_and_bounded_peers() {
             "ringtun_frames{state=\"in-flight\",worker=\"0\"} 5\n".into(),
             "ringtun_outer_rx_packets_total{device=\"wg1\",worker=\"1\"} 7\n".into(),
             format!(
-                "ringtun_build_info{{version=\"{}\"}} 1\n",
-                env!("CARGO_PKG_VERSION")
+                "ringtun_build_info{{version=\"{}\",xdp=\"{}\"}} 1\n",
+                env!("CARGO_PKG_VERSION"),
+                if crate::bpf::embedded().is_some() {
+                    "embedded"
+                } else {
+                    "none"
+                }
             ),
         ] {
             assert!(body.contains(&line), "{line}\n{body}");
@@ -181,7 +254,40 @@ fn a_scrape_has_every_reason_and_bounded_peers() {
 }
 
 #[test]
-fn only_two_pages_and_only_reading() {
+fn only_the_families_that_were_asked_for_are_there() {
+    let all =
+        FamilyGroup::ALL.map(|group| (group, ["ringtun_", "wireguard_sent_", "wireguard_peer_"]));
+    for (at, (group, prefixes)) in all.into_iter().enumerate() {
+        let series = Series {
+            families: vec![group],
+            ..Series::default()
+        };
+        with_series(series, move |address| {
+            let answer = get(address, "/metrics");
+            for (other, prefix) in prefixes.into_iter().enumerate() {
+                assert_eq!(
+                    answer.contains(&format!("\n{prefix}")),
+                    at == other,
+                    "{prefix}"
+                );
+            }
+        });
+    }
+}
+
+#[test]
+fn health_is_ok_and_readiness_tells_what_is_missing() {
+    with_endpoint(1, |address| {
+        let health = get(address, "/healthz");
+        assert!(health.starts_with("HTTP/1.1 200") && health.ends_with("ok\n"));
+        let ready = get(address, "/readyz");
+        assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+        assert!(ready.ends_with("\r\n\r\nwg0 is down\nwg1 has no private key\n"));
+    });
+}
+
+#[test]
+fn only_these_pages_and_only_reading() {
     with_endpoint(1, |address| {
         assert!(get(address, "/").contains("<a href=\"/metrics\">"));
         assert!(get(address, "/metrics?x=1").starts_with("HTTP/1.1 200"));

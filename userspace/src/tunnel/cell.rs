@@ -20,6 +20,7 @@ use super::slots::KeypairSlots;
 use super::staged::StagedQueue;
 use super::tai64n::Tai64n;
 use super::time::{BootTime, WallTime};
+use super::transport::Amount;
 use crate::crypto::PublicKey;
 
 /// Names a peer for as long as the device lives; never used again after the
@@ -91,6 +92,8 @@ pub struct PeerCell {
     removed: AtomicBool,
     tx_bytes: AtomicU64,
     rx_bytes: AtomicU64,
+    tx_packets: AtomicU64,
+    rx_packets: AtomicU64,
     /// Nanoseconds since 1970 of the last completed handshake; 0: none yet.
     last_handshake: AtomicU64,
 }
@@ -114,6 +117,8 @@ impl PeerCell {
             removed: AtomicBool::new(false),
             tx_bytes: AtomicU64::new(0),
             rx_bytes: AtomicU64::new(0),
+            tx_packets: AtomicU64::new(0),
+            rx_packets: AtomicU64::new(0),
             last_handshake: AtomicU64::new(0),
         }
     }
@@ -197,6 +202,28 @@ impl PeerCell {
     #[must_use]
     pub fn rx_bytes(&self) -> u64 {
         self.rx_bytes.load(Relaxed)
+    }
+
+    /// Data packets sent to the peer, keepalives among them.
+    #[must_use]
+    pub fn tx_packets(&self) -> u64 {
+        self.tx_packets.load(Relaxed)
+    }
+
+    /// Data packets received from the peer, likewise.
+    #[must_use]
+    pub fn rx_packets(&self) -> u64 {
+        self.rx_packets.load(Relaxed)
+    }
+
+    pub(super) fn add_tx_data(&self, outer: Amount) {
+        self.tx_packets.fetch_add(outer.packets, Relaxed);
+        self.add_tx(outer.bytes);
+    }
+
+    pub(super) fn add_rx_data(&self, outer: Amount) {
+        self.rx_packets.fetch_add(outer.packets, Relaxed);
+        self.add_rx(outer.bytes);
     }
 
     pub(super) fn add_tx(&self, bytes: u64) {

@@ -27,6 +27,12 @@ impl LoadGauge {
             self.until.fetch_max(until, Relaxed);
             return true;
         }
+        self.is_loaded(now)
+    }
+
+    /// Whether the last message found us under load; changes nothing.
+    #[must_use]
+    pub fn is_loaded(&self, now: BootTime) -> bool {
         now.as_nanos() < self.until.load(Relaxed)
     }
 }

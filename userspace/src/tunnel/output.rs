@@ -87,6 +87,8 @@ pub enum PeerEvent {
         /// Which side we were.
         role: Role,
     },
+    /// That session took the place of one that was still good.
+    Rekeyed,
     /// No response to 20 initiations.
     HandshakeGaveUp,
     /// Data was sent and nothing came back for 15 s.

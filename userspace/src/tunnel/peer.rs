@@ -29,6 +29,8 @@ pub(super) struct Peer {
     pub last_handshake_message: Option<BootTime>,
     /// When we last answered an initiation, and its timestamp.
     pub responded: Option<(BootTime, Tai64n)>,
+    /// When a session was last made with it.
+    pub last_session: Option<BootTime>,
 }
 
 impl Peer {
@@ -42,6 +44,7 @@ impl Peer {
             attempts: 0,
             last_handshake_message: None,
             responded: None,
+            last_session: None,
         }
     }
 }
@@ -124,6 +127,18 @@ impl<'a> PeerView<'a> {
     #[must_use]
     pub fn tx_bytes(&self) -> u64 {
         self.0.cell.tx_bytes()
+    }
+
+    /// Data packets received, keepalives among them.
+    #[must_use]
+    pub fn rx_packets(&self) -> u64 {
+        self.0.cell.rx_packets()
+    }
+
+    /// Data packets sent, keepalives among them.
+    #[must_use]
+    pub fn tx_packets(&self) -> u64 {
+        self.0.cell.tx_packets()
     }
 
     /// What all threads share of it.

@@ -26,24 +26,46 @@ pub const REKEY_AFTER_TIME_RECEIVING: Duration = Duration::from_secs(
     REJECT_AFTER_TIME.as_secs() - KEEPALIVE_TIMEOUT.as_secs() - REKEY_TIMEOUT.as_secs(),
 );
 
+/// Packets of a batch, and their UDP payloads added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, from the WireGuard header on.
+    pub bytes: u64,
+}
+
+impl Amount {
+    /// One packet of so many bytes.
+    #[must_use]
+    pub const fn one(bytes: u64) -> Self {
+        Self { packets: 1, bytes }
+    }
+
+    /// One more packet.
+    pub fn add(&mut self, bytes: u64) {
+        self.packets += 1;
+        self.bytes += bytes;
+    }
+}
+
 /// Data packets of one keypair were received: they authenticated and were no
 /// replays. Once per batch and keypair, in order, before the packets are
 /// looked at.
 ///
 /// Confirms a session that we answered, follows the peer to `from` (where the
 /// last packet of the batch came from), stamps and counts, and asks for a
-/// rekey that is due. `outer_bytes`: UDP payloads added up. `data`: whether
-/// any of them was not a keepalive. Returns whether the peer's address is new.
+/// rekey that is due. `data`: whether any of them was not a keepalive. Returns whether the peer's address is new.
 pub fn received(
     cell: &PeerCell,
     keypair: &Arc<Keypair>,
     now: BootTime,
     from: &Endpoint,
-    outer_bytes: u64,
+    outer: Amount,
     data: bool,
 ) -> bool {
     let roamed = cell.endpoint.roam(from);
-    cell.add_rx(outer_bytes);
+    cell.add_rx_data(outer);
     if cell.activity.received(now, data) {
         cell.signal(Signal::Unacknowledged);
     }
@@ -67,10 +89,10 @@ fn is_current(cell: &PeerCell, keypair: &Arc<Keypair>) -> bool {
 
 /// Packets sealed with `keypair` were sent. Once per batch and keypair.
 ///
-/// Stamps and counts, and asks for a rekey that is due. `outer_bytes`: UDP
-/// payloads added up. `data`: whether any of them was not a keepalive.
-pub fn sent(cell: &PeerCell, keypair: &Keypair, now: BootTime, outer_bytes: u64, data: bool) {
-    cell.add_tx(outer_bytes);
+/// Stamps and counts, and asks for a rekey that is due. `data`: whether any of
+/// them was not a keepalive.
+pub fn sent(cell: &PeerCell, keypair: &Keypair, now: BootTime, outer: Amount, data: bool) {
+    cell.add_tx_data(outer);
     if cell.activity.sent(now, data) {
         cell.signal(Signal::Unanswered);
     }

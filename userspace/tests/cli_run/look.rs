@@ -127,9 +127,12 @@ fn prometheus_finds_nothing_wrong_with_the_metrics() {
     let promtool = peers::fetch::promtool(&peers::default_cache()).unwrap();
     let machine = Machine::new(2);
     let [a, b] = [0, 1].map(|n| machine.names[n].as_str());
-    let pid = machine.start(&["run", a, b]);
+    let families = "ringtun,prometheus_wireguard_exporter,wireguard_exporter";
+    let pid = machine.start(&["run", a, b, "--metrics-families", families]);
     let peer = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
-    machine.ns.run("wg", ["set", a, "peer", peer]).unwrap();
+    let range = ["allowed-ips", "10.0.0.0/24", "persistent-keepalive", "9"];
+    let set = [&["set", a, "peer", peer], &range[..]].concat();
+    machine.ns.run("wg", set).unwrap();
     let address = machine.metrics(a).unwrap();
     let mut stream = machine.ns.connect(address, SOON).unwrap();
     std::io::Write::write_all(&mut stream, b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();

@@ -13,7 +13,7 @@ use ringtun::tunnel::gate::GateOutcome;
 use ringtun::tunnel::output::{HandshakeBytes, Output};
 use ringtun::tunnel::snapshot::Shared;
 use ringtun::tunnel::time::{BootTime, Now, WallTime};
-use ringtun::tunnel::transport;
+use ringtun::tunnel::transport::{self, Amount};
 
 use crate::support::{SeededRng, inner4, outer};
 
@@ -74,7 +74,7 @@ impl End {
         let current = cell.current();
         let keypair = current.as_ref().filter(|k| k.reserve(now, 1).is_ok());
         if let Some(keypair) = keypair {
-            transport::sent(cell, keypair, now, 128, true);
+            transport::sent(cell, keypair, now, Amount::one(128), true);
             return true;
         }
         let overflow = cell.stage(Box::new([0; 64]));
@@ -88,7 +88,8 @@ impl End {
             let current = cell.current();
             match current.as_ref().map(|k| (k, k.reserve(now, 1))) {
                 Some((k, Ok(_))) => {
-                    transport::sent(cell, k, now, packet.len() as u64, true);
+                    let outer = Amount::one(packet.len() as u64);
+                    transport::sent(cell, k, now, outer, true);
                     self.flushed += 1;
                 }
                 _ => {

@@ -32,6 +32,15 @@ fn the_initiator_renews_a_key_of_120_s_when_it_sends() {
     assert!(w.agree(0, 1));
     assert!(w.current(0, 1).unwrap().created() > created);
     assert_eq!(w.payloads(1).len(), 3, "nothing was lost on the way");
+    for at in [0, 1] {
+        assert_eq!(w.happened(at, PeerEvent::Rekeyed), 1, "and that is a rekey");
+    }
+    // One that comes after the old key is dead is none.
+    w.run(secs(181));
+    w.send(0, 1, b"anew");
+    w.run(secs(1));
+    assert_eq!(w.payloads(1).len(), 4);
+    assert_eq!(w.happened(0, PeerEvent::Rekeyed), 1);
 }
 
 #[test]

@@ -45,17 +45,25 @@ pub(super) fn wireguard_go(cache: &Path) -> Result<Prepared> {
     })
 }
 
-/// Prometheus' own judge of metrics. The package would start a server if it were installed.
+/// Prometheus' own judge of metrics and rules.
+///
+/// # Errors
+/// As [`prometheus`].
+pub fn promtool(cache: &Path) -> Result<PathBuf> {
+    Ok(prometheus(cache)?.with_file_name("promtool"))
+}
+
+/// Prometheus. Unpacked, not installed: the package would start a server.
 ///
 /// # Errors
 /// apt cannot fetch the package.
-pub fn promtool(cache: &Path) -> Result<PathBuf> {
+pub fn prometheus(cache: &Path) -> Result<PathBuf> {
     let directory = cached(cache, "promtool", |new| {
         let apt = Apt::configured(new)?;
         unpack(&apt.download_newest(|| Ok("prometheus".into()))?, new)?;
         apt.remove()
     })?;
-    Ok(directory.join("usr/bin/promtool"))
+    Ok(directory.join("usr/bin/prometheus"))
 }
 
 /// boringtun's command line program, built by `cargo install`.

@@ -11,7 +11,7 @@ use crate::tunnel::cell::{PeerCell, PeerId};
 use crate::tunnel::keypair::{Role, padded_len};
 use crate::tunnel::messages::{DATA_HEADER_LEN, KEEPALIVE_LEN};
 use crate::tunnel::output::{HANDSHAKE_TOS, Output, PeerEvent};
-use crate::tunnel::transport::{self, Ecn};
+use crate::tunnel::transport::{self, Amount, Ecn};
 
 /// Handshakes of a device by outcome, since it was made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +26,12 @@ pub struct HandshakeCounters {
     pub completed_responder: u64,
     /// Given up after 20 initiations.
     pub gave_up: u64,
+    /// Sessions that took the place of one that was still good.
+    pub rekeys: u64,
+    /// Times that data was sent and nothing came back for 15 s.
+    pub stopped_answering: u64,
+    /// Handshake messages that came from another address than before.
+    pub roamed: u64,
     /// Cookies that peers under load gave us.
     pub cookies_received: u64,
 }
@@ -120,7 +126,8 @@ impl Device {
         if self.tunnel.send(&to, &packet, tos) {
             cell.endpoint.clear_source();
         }
-        transport::sent(cell, keypair, now, packet.len() as u64, !inner.is_empty());
+        let outer = Amount::one(packet.len() as u64);
+        transport::sent(cell, keypair, now, outer, !inner.is_empty());
     }
 
     fn note(&mut self, cell: &PeerCell, event: PeerEvent) {
@@ -143,14 +150,17 @@ impl Device {
                 }
                 tracing::debug!(device, peer, ?role, "session established");
             }
+            PeerEvent::Rekeyed => counters.rekeys += 1,
             PeerEvent::HandshakeGaveUp => {
                 counters.gave_up += 1;
                 tracing::info!(device, peer, "no answer to 20 initiations, giving up");
             }
             PeerEvent::StoppedAnswering => {
+                counters.stopped_answering += 1;
                 tracing::debug!(device, peer, "no answer for 15 s, new handshake");
             }
             PeerEvent::Roamed { to } => {
+                counters.roamed += 1;
                 tracing::debug!(device, peer, %to, "the peer roamed");
             }
             PeerEvent::CookieReceived => {

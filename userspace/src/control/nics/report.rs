@@ -11,6 +11,7 @@ use crate::control::options::IoMode;
 use crate::datapath::port::Tunnel;
 use crate::datapath::rings::RingTotals;
 use crate::net::hops::NoHop;
+use crate::xsk::RingSizes;
 
 /// Endpoints that are told with why they are reached by the socket.
 const BY_SOCKET_MAX: usize = 8;
@@ -180,6 +181,11 @@ impl Nics {
             Some(Ok(hop)) => !state.cards.contains_key(&hop.ifindex),
             _ => false,
         })
+    }
+
+    /// Slots of the rings of each queue.
+    pub fn ring_sizes(&self) -> RingSizes {
+        self.options.rings
     }
 
     /// The cards that carry the program.

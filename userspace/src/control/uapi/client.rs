@@ -13,6 +13,7 @@ use super::target::{DeviceState, PeerState};
 use super::values;
 use crate::control::capture::CaptureRequest;
 use crate::control::errno::Errno;
+use crate::control::log::LogLevel;
 use crate::control::names::InterfaceName;
 use crate::control::options::IoMode;
 use crate::crypto::{PresharedKey, PrivateKey, PublicKey};
@@ -99,6 +100,15 @@ impl Client {
     /// [`ClientError`].
     pub fn set_io(&mut self, mode: IoMode) -> Result<(), ClientError> {
         self.ask(format!("ringtun_io={}\n\n", mode.label()).as_bytes())?;
+        self.answer(|_, _| Ok(()))
+    }
+
+    /// Has the process log at another level.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn set_log(&mut self, level: LogLevel) -> Result<(), ClientError> {
+        self.ask(format!("ringtun_log={}\n\n", level.label()).as_bytes())?;
         self.answer(|_, _| Ok(()))
     }
 

@@ -10,6 +10,7 @@ use super::lines::{Line, Lines, MAX_LINE};
 use super::values::{self, ZoneResolver};
 use crate::control::capture::CaptureRequest;
 use crate::control::errno::Errno;
+use crate::control::log::LogLevel;
 use crate::control::options::IoMode;
 use crate::crypto::{KEY_LEN, PresharedKey, PrivateKey, PublicKey, Secret, encoding};
 use crate::tunnel::allowed_ips::Prefix;
@@ -25,6 +26,8 @@ pub enum Operation {
     Info,
     /// `ringtun_io=MODE`: how outer packets travel from now on.
     Io(IoMode),
+    /// `ringtun_log=LEVEL`: what the process logs from now on.
+    Log(LogLevel),
     /// `ringtun_capture=SIDES` and lines of its own, see [`crate::control::capture::request`]:
     /// the connection carries a capture from then on.
     Capture(CaptureRequest),
@@ -241,6 +244,11 @@ fn begin(line: &[u8], state: &mut State) -> Result<Event, Refusal> {
             let mode = std::str::from_utf8(mode).map_err(|_| "wants auto, xdp or udp");
             let mode = mode.and_then(str::parse);
             Operation::Io(mode.map_err(|reason| (Errno::INVALID, reason.into()))?)
+        }
+        _ if let Some(level) = line.strip_prefix(b"ringtun_log=") => {
+            let level = std::str::from_utf8(level).map_err(|_| "wants a level");
+            let level = level.and_then(str::parse);
+            Operation::Log(level.map_err(|reason| (Errno::INVALID, reason.into()))?)
         }
         _ if let Some(sides) = line.strip_prefix(b"ringtun_capture=") => {
             let sides = std::str::from_utf8(sides).map_err(|_| "wants outer, inner or both");

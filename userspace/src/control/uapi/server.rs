@@ -20,6 +20,7 @@ use super::socket::UapiSocket;
 use super::target::UapiTarget;
 use crate::control::capture::CaptureRequest;
 use crate::control::errno::Errno;
+use crate::control::log;
 
 /// Connections served at once. Others wait in the backlog of the socket.
 pub const MAX_CONNECTIONS: usize = 64;
@@ -208,6 +209,10 @@ impl<T: UapiTarget> Conversation<'_, T> {
             Event::End(operation @ Operation::Io(mode)) => {
                 let result = self.target.borrow_mut().set_io(mode);
                 let status = reply::status(Some(operation), result);
+                write(stream, status.as_bytes()).await?;
+            }
+            Event::End(operation @ Operation::Log(level)) => {
+                let status = reply::status(Some(operation), log::set(level));
                 write(stream, status.as_bytes()).await?;
             }
             Event::Refused { operation, error } => {

@@ -7,7 +7,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use crossbeam_queue::ArrayQueue;
 use mio::Waker;
@@ -52,6 +55,7 @@ impl Opened {
 pub struct Doorbell {
     waker: Waker,
     asleep: AtomicBool,
+    wakeups: AtomicU64,
 }
 
 impl Doorbell {
@@ -61,12 +65,22 @@ impl Doorbell {
         Self {
             waker,
             asleep: AtomicBool::new(false),
+            wakeups: AtomicU64::new(0),
         }
+    }
+
+    /// Times that the thread slept, or was about to, and went on.
+    #[must_use]
+    pub fn wakeups(&self) -> u64 {
+        self.wakeups.load(Relaxed)
     }
 
     /// The thread is about to sleep; it looks for work once more after this.
     pub fn sleeps(&self) {
         self.asleep.store(true, SeqCst);
+        // The thread alone writes it.
+        let wakeups = self.wakeups.load(Relaxed).wrapping_add(1);
+        self.wakeups.store(wakeups, Relaxed);
     }
 
     /// The thread is awake.

@@ -7,7 +7,7 @@ use super::super::endpoint::Endpoint;
 use super::super::gate::{Commit, Established, GivenCookie, Responded};
 use super::super::handshake_keys::HandshakeKeys;
 use super::super::initiation::{InitiationDone, InitiationJob, PendingInitiation};
-use super::super::keypair::Role;
+use super::super::keypair::{REJECT_AFTER_TIME, Role};
 use super::super::messages::{INITIATION_LEN, RESPONSE_LEN};
 use super::super::output::{HandshakeBytes, Output, PeerEvent};
 use super::super::peer::Peer;
@@ -214,9 +214,13 @@ impl Device {
             return;
         };
         peer.attempts = 0;
+        let before = peer.last_session.replace(now.boot);
         let cell = Arc::clone(&peer.cell);
         cell.set_last_handshake(now.wall);
         cell.lower(Signal::Handshake);
         self.event(&cell, PeerEvent::HandshakeComplete { role });
+        if before.is_some_and(|before| now.boot.since(before) < REJECT_AFTER_TIME) {
+            self.event(&cell, PeerEvent::Rekeyed);
+        }
     }
 }

@@ -17,7 +17,7 @@ use ringtun::tunnel::output::{Output, PeerEvent};
 use ringtun::tunnel::owners::Owners;
 use ringtun::tunnel::snapshot::Shared;
 use ringtun::tunnel::time::{BootTime, Now, WallTime};
-use ringtun::tunnel::transport::{self, Ecn};
+use ringtun::tunnel::transport::{self, Amount, Ecn};
 
 use super::link::Datagram;
 use super::rng::SeededRng;
@@ -148,7 +148,8 @@ impl Host {
         let Some(to) = cell.endpoint.get() else {
             return Err(());
         };
-        transport::sent(cell, keypair, now, bytes.len() as u64, !packet.is_empty());
+        let outer = Amount::one(bytes.len() as u64);
+        transport::sent(cell, keypair, now, outer, !packet.is_empty());
         out.push(Datagram {
             from: self.addr,
             to: to.addr,
@@ -230,7 +231,8 @@ impl Host {
             return Err(DropReason::Replay);
         }
         let data = opened.len > 0;
-        transport::received(&cell, &keypair, now, from, bytes.len() as u64, data);
+        let outer = Amount::one(bytes.len() as u64);
+        transport::received(&cell, &keypair, now, from, outer, data);
         if !data {
             self.keepalives += 1;
             return Ok(());

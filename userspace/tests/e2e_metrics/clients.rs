@@ -1,0 +1,193 @@
+//! A gateway with 10,000 peers: how long a scrape takes, and what clients can do to it that do not
+//! read, do not finish what they ask, or ask for nonsense.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use ringtun::crypto::PublicKey;
+use ringtun_lab::peers::local::Device;
+use ringtun_lab::stream::Pattern;
+use ringtun_lab::{NetNs, names, scrape, wait};
+
+use crate::{ALL_FAMILIES, SOON, e2e};
+
+const PEERS: usize = 10_000;
+/// What a scrape of that many may take, and how much more on a machine that others use too.
+const SCRAPE: Duration = Duration::from_millis(200);
+const SLACK: u32 = 3;
+const MEBIBYTE: u64 = 1 << 20;
+/// Unread answers (32 MiB, and one more), and what making one of them takes.
+const GROWTH: u64 = 128 * MEBIBYTE;
+
+struct Gateway {
+    ns: NetNs,
+    device: Device,
+    address: SocketAddr,
+}
+
+impl Gateway {
+    fn new(arguments: &[&str]) -> Self {
+        let ns = NetNs::new("m").unwrap();
+        let all = [&["--io", "udp", "--metrics-peers", "10000"], arguments].concat();
+        let name = names::unique("w");
+        let device = Device::start_with(&e2e::ringtun(), &ns, &name, &all).unwrap();
+        let mut text = String::new();
+        let mut random = Pattern::new(9);
+        for number in 0..PEERS {
+            let mut key = [0; 32];
+            random.fill(&mut key);
+            let key = PublicKey::from_bytes(key);
+            let [_, _, high, low] = (number as u32).to_be_bytes();
+            writeln!(
+                text,
+                "[Peer]\nPublicKey = {key}\nAllowedIPs = 10.9.{high}.{low}/32\nEndpoint = 192.0.2.1:{}\nPersistentKeepalive = 25",
+                1 + number
+            )
+            .unwrap();
+        }
+        let setconf = ["setconf", name.as_str(), "/dev/stdin"];
+        ns.run_with_input("wg", setconf, text.as_bytes()).unwrap();
+        Self {
+            ns,
+            device,
+            address: "127.0.0.1:9586".parse().unwrap(),
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = self.ns.connect(self.address, SOON).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream
+    }
+
+    /// One scrape, from connecting to the last byte; the time, and how many bytes it had.
+    fn timed(&self) -> (Duration, usize) {
+        let begin = Instant::now();
+        let mut stream = self.connect();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.0 200"));
+        (begin.elapsed(), answer.len())
+    }
+}
+
+fn median_scrape(gateway: &Gateway) -> (Duration, usize) {
+    let mut all: Vec<_> = (0..9).map(|_| gateway.timed()).collect();
+    all.sort();
+    all[all.len() / 2]
+}
+
+#[test]
+fn ten_thousand_peers_are_scraped_within_the_time() {
+    let gateway = Gateway::new(&[]);
+    let (own, bytes) = median_scrape(&gateway);
+    let samples = scrape::scrape(&gateway.ns, gateway.address).unwrap();
+    assert_eq!(samples.of("ringtun_peer_tx_bytes_total").count(), PEERS);
+    assert_eq!(samples.sum("ringtun_peers_omitted").unwrap(), 0.0);
+    println!("{PEERS} peers: {own:?} for {bytes} bytes");
+    assert!(own <= SCRAPE * SLACK, "{own:?}");
+}
+
+#[test]
+fn clients_that_do_not_read_or_ask_for_nonsense_cost_bounded_memory() {
+    let gateway = Gateway::new(&["--metrics-families", ALL_FAMILIES]);
+    let (time, bytes) = median_scrape(&gateway);
+    println!("{PEERS} peers, all families: {time:?} for {bytes} bytes");
+    let before = gateway.device.process.usage().unwrap().peak;
+
+    // Many who ask and never read, and many who never finish asking.
+    let unread: Vec<TcpStream> = (0..100)
+        .map(|_| {
+            let mut stream = gateway.connect();
+            stream
+                .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                .unwrap();
+            stream
+        })
+        .collect();
+    let unfinished: Vec<TcpStream> = (0..50)
+        .map(|_| {
+            let mut stream = gateway.connect();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nX: ").unwrap();
+            stream
+        })
+        .collect();
+    // `wg` is answered meanwhile: the control thread is not theirs.
+    let begin = Instant::now();
+    gateway
+        .ns
+        .run("wg", ["show", &gateway.device.name, "listen-port"])
+        .unwrap();
+    let answered = begin.elapsed();
+    assert!(answered < Duration::from_secs(5), "{answered:?}");
+
+    // They are cut off, and whoever comes then is served.
+    let served = wait::until("a scrape", SOON * 3, || {
+        let mut stream = gateway.connect();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+        let mut head = [0; 12];
+        let read = stream.read_exact(&mut head);
+        Ok((read.is_ok() && head.ends_with(b"200")).then_some(()))
+    });
+    served.unwrap();
+    drop((unread, unfinished));
+
+    // A head without an end, a body without an end, methods and paths that are none.
+    let endless = [b"GET /metrics HTTP/1.1\r\nX: ".as_slice(), &[b'y'; 1 << 20]].concat();
+    let long_path = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(1 << 20));
+    let body = [
+        b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n".as_slice(),
+        &[b'z'; 1 << 20],
+    ]
+    .concat();
+    let wrong: [(&[u8], &str); 6] = [
+        (&endless, "HTTP/1.1 4"),
+        (long_path.as_bytes(), "HTTP/1.1 4"),
+        (&body, "HTTP/1.1 405"),
+        (
+            b"DELETE /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+            "HTTP/1.1 405",
+        ),
+        (
+            b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
+            "HTTP/1.1 404",
+        ),
+        (
+            b"GET /metrics/x HTTP/1.1\r\nHost: x\r\n\r\n",
+            "HTTP/1.1 404",
+        ),
+    ];
+    for _ in 0..20 {
+        for (request, expected) in wrong {
+            let mut stream = gateway.connect();
+            // It may be refused and closed before all of it is written.
+            let _ = stream.write_all(request);
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            let answer = String::from_utf8_lossy(&answer);
+            // Closed with bytes unread, the answer can be lost with the connection.
+            let reset = answer.is_empty() && request.len() > 1000;
+            assert!(
+                reset || answer.starts_with(expected),
+                "{expected}: {answer}"
+            );
+        }
+    }
+    let grown = gateway
+        .device
+        .process
+        .usage()
+        .unwrap()
+        .peak
+        .saturating_sub(before);
+    println!(
+        "memory: {} MiB, then {} MiB more",
+        before / MEBIBYTE,
+        grown / MEBIBYTE
+    );
+    assert!(grown < GROWTH, "{grown} bytes");
+    assert!(gateway.timed().0 < SCRAPE * SLACK * 4);
+}
