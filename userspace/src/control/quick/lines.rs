@@ -1,0 +1,117 @@
+//! A file as the lines of a UAPI `set`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use zeroize::Zeroizing;
+
+use super::lookup;
+use crate::control::uapi::{DeviceState, PeerState};
+use crate::control::wgquick::{Config, Peer};
+use crate::crypto::{PresharedKey, PublicKey};
+use crate::tunnel::allowed_ips::Prefix;
+
+/// A peer as the file wants it; several sections of one key are one.
+pub struct Wanted {
+    preshared: PresharedKey,
+    keepalive: u16,
+    allowed_ips: BTreeSet<Prefix>,
+    /// `None`: the file says none, or its name is not known yet.
+    endpoint: Option<SocketAddr>,
+}
+
+/// The peers of a file, their names looked up, in the order of the file.
+#[must_use]
+pub fn wanted(config: &Config) -> Vec<(PublicKey, Wanted)> {
+    let own = config.interface.private_key.as_ref().map(|k| k.public());
+    let mut places: HashMap<PublicKey, usize> = HashMap::new();
+    let mut wanted: Vec<(PublicKey, Wanted)> = Vec::new();
+    let mut owner = HashMap::new();
+    for peer in config.peers.iter().filter(|p| Some(p.public_key) != own) {
+        let new = one(peer);
+        for range in &new.allowed_ips {
+            owner.insert(*range, peer.public_key);
+        }
+        match places.get(&peer.public_key) {
+            Some(&at) => wanted[at].1 = new,
+            None => {
+                places.insert(peer.public_key, wanted.len());
+                wanted.push((peer.public_key, new));
+            }
+        }
+    }
+    // A range that two have belongs to the last, as the device has it.
+    for (key, peer) in &mut wanted {
+        peer.allowed_ips.retain(|r| owner.get(r) == Some(key));
+    }
+    wanted
+}
+
+fn one(peer: &Peer) -> Wanted {
+    Wanted {
+        preshared: peer.preshared_key.clone(),
+        keepalive: peer.keepalive.unwrap_or(0),
+        allowed_ips: peer.allowed_ips.iter().copied().collect(),
+        endpoint: peer.endpoint.as_ref().and_then(lookup::one),
+    }
+}
+
+/// What makes a device of state `now` one of the file. A peer that is as it
+/// should be has no line; one of which something is different has only that, so
+/// that its session goes on. `mark` is that of a default route.
+#[must_use]
+pub fn difference(config: &Config, now: &DeviceState, mark: Option<u32>) -> Zeroizing<String> {
+    let mut out = Zeroizing::new(String::with_capacity(4096));
+    let i = &config.interface;
+    if let Some(key) = &i.private_key
+        && now.private_key.as_ref().map(|k| k.public()) != Some(key.public())
+    {
+        let _ = writeln!(out, "private_key={}", &*key.to_hex());
+    }
+    if let Some(port) = i.listen_port.filter(|p| *p != now.listen_port) {
+        let _ = writeln!(out, "listen_port={port}");
+    }
+    let mark = i.fwmark.or(mark).unwrap_or(0);
+    if mark != now.fwmark {
+        let _ = writeln!(out, "fwmark={mark}");
+    }
+    let wanted = wanted(config);
+    let keys: BTreeSet<_> = wanted.iter().map(|(key, _)| *key.as_bytes()).collect();
+    for peer in &now.peers {
+        if !keys.contains(peer.public_key.as_bytes()) {
+            let _ = writeln!(out, "public_key={}\nremove=true", peer.public_key.to_hex());
+        }
+    }
+    let present: HashMap<_, _> = now.peers.iter().map(|p| (p.public_key, p)).collect();
+    for (key, wanted) in &wanted {
+        peer(key, wanted, present.get(key).copied(), &mut out);
+    }
+    out
+}
+
+fn peer(key: &PublicKey, wanted: &Wanted, now: Option<&PeerState>, out: &mut String) {
+    let new = PeerState::new(*key);
+    let before = now.unwrap_or(&new);
+    let mut lines = Zeroizing::new(String::with_capacity(1024));
+    if *wanted.preshared.to_hex() != *before.preshared_key.to_hex() {
+        let _ = writeln!(lines, "preshared_key={}", &*wanted.preshared.to_hex());
+    }
+    if let Some(endpoint) = wanted.endpoint.filter(|e| Some(*e) != before.endpoint) {
+        let _ = writeln!(lines, "endpoint={endpoint}");
+    }
+    if wanted.keepalive != before.keepalive {
+        let seconds = wanted.keepalive;
+        let _ = writeln!(lines, "persistent_keepalive_interval={seconds}");
+    }
+    let had: BTreeSet<_> = before.allowed_ips.iter().copied().collect();
+    for range in had.difference(&wanted.allowed_ips) {
+        let _ = writeln!(lines, "allowed_ip=-{range}");
+    }
+    for range in wanted.allowed_ips.difference(&had) {
+        let _ = writeln!(lines, "allowed_ip={range}");
+    }
+    if now.is_none() || !lines.is_empty() {
+        let _ = write!(out, "public_key={}\n{}", key.to_hex(), &*lines);
+    }
+}
