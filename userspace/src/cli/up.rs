@@ -114,8 +114,10 @@ fn mistakes(path: &Path, report: &Report) -> String {
 
 /// Brings a tunnel up, and serves it.
 pub fn up(args: &UpArgs) -> Result<ExitCode> {
-    let filter = logging::filter(args.daemon.log.as_deref())?;
     let log = logging::is_asked_for(args.daemon.log.as_deref());
+    // On the terminal of whoever calls, only what went wrong.
+    let quiet = (!log && !args.daemon.foreground).then_some("warn");
+    let filter = logging::filter(args.daemon.log.as_deref().or(quiet))?;
     match background::role(args.daemon.foreground) {
         // Hooks write to the terminal and run in the working directory of whoever calls.
         background::Role::Starter => {

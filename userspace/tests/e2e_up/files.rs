@@ -25,7 +25,7 @@ fn a_file_with_a_mistake_changes_nothing_and_is_told_with_line_and_key() {
             ":5:",
             "AllowedIPs",
         ),
-        ("x".repeat(20 << 20), "", "bytes"),
+        ("x".repeat(20 << 20), "", "MiB"),
         ("\0\u{fffd}[[[\n=\n".repeat(1000), ":1:", ""),
     ] {
         machine.write(&text);

@@ -22,7 +22,7 @@ fn a_default_route_for_both_families_goes_up_and_down_without_a_trace() {
     let _far = far_end(&pair, &keys);
     let machine = Machine::new(&pair.ends[0].ns);
     let hooks = ["PreUp", "PostUp", "PreDown", "PostDown"].map(|what| machine.hook(what));
-    machine.write(&default_route(&machine, &pair, &keys, &hooks.concat()));
+    machine.write(&default_route(&pair, &keys, &hooks.concat()));
     let name = &machine.name;
     let before = machine.state();
 
@@ -95,7 +95,7 @@ fn an_up_that_fails_at_any_hook_leaves_no_trace() {
         touch("PostUp") + "PostUp = false\n" + undo,
         touch("PreUp") + "PostUp = exit 7\n" + undo,
     ] {
-        machine.write(&default_route(&machine, &pair, &keys, &hooks));
+        machine.write(&default_route(&pair, &keys, &hooks));
         let (code, said) = machine.ringtun("up");
         assert_eq!(code, Some(1), "{hooks}{said}");
         assert!(said.contains("exit status"), "{hooks}{said}");
@@ -105,7 +105,7 @@ fn an_up_that_fails_at_any_hook_leaves_no_trace() {
     // So does one that fails in the middle: there is no such table name.
     machine.write(&format!(
         "{}AllowedIPs = 192.0.2.0/24\n",
-        default_route(&machine, &pair, &keys, "Table = no-such-table\n")
+        default_route(&pair, &keys, "Table = no-such-table\n")
     ));
     let (code, said) = machine.ringtun("up");
     assert_eq!(code, Some(1), "{said}");
@@ -118,12 +118,15 @@ fn after_a_kill_nothing_leaves_in_the_clear_and_down_restores_all() {
     let keys = keys();
     let _far = far_end(&pair, &keys);
     let machine = Machine::new(&pair.ends[0].ns);
-    machine.write(&default_route(&machine, &pair, &keys, ""));
+    machine.write(&default_route(&pair, &keys, ""));
     // A way out that the packets would take.
     let other = pair.ends[1].address(false);
+    let other6 = pair.ends[1].address(true);
     machine
         .ns
-        .ip(&format!("route add default via {other}\n"))
+        .ip(&format!(
+            "route add default via {other}\nroute add default via {other6}\n"
+        ))
         .unwrap();
     let before = machine.state();
     machine.good("up");
@@ -154,4 +157,23 @@ fn after_a_kill_nothing_leaves_in_the_clear_and_down_restores_all() {
     machine.good("down");
     assert_eq!(machine.state(), before);
     assert!(!machine.journal().exists());
+}
+
+#[test]
+fn an_endpoint_whose_name_is_not_known_yet_is_found_when_it_is() {
+    let pair = Pair::new(Middle::None, 1500).unwrap();
+    let keys = keys();
+    let _far = far_end(&pair, &keys);
+    let machine = Machine::new(&pair.ends[0].ns);
+    machine.write(&format!(
+        "[Interface]\nAddress = 10.78.0.1/24\nPrivateKey = {}\n[Peer]\nPublicKey = {}\nAllowedIPs = 10.78.0.2/32\nEndpoint = far.example.test:51820\n",
+        keys[0].private, keys[1].public,
+    ));
+    machine.good("up");
+    let shown = || machine.other("wg", &["show", &machine.name, "endpoints"]);
+    assert!(shown().contains("(none)"), "{}", shown());
+    let hosts = format!("{} far.example.test\n", pair.ends[1].address(false));
+    fs::write(machine.files.path().join("hosts"), hosts).unwrap();
+    machine.answered("10.78.0.2");
+    assert!(shown().contains(":51820"), "{}", shown());
 }

@@ -1,5 +1,5 @@
 //! A machine of its own, as far as `ringtun up` can see: a network namespace, and
-//! `/etc/wireguard`, `/etc/resolv.conf` and `/run` of the test.
+//! `/etc/wireguard`, `/etc/hosts`, `/etc/resolv.conf` and `/run` of the test.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -37,6 +37,7 @@ impl<'a> Machine<'a> {
         for directory in ["wireguard", "run"] {
             fs::create_dir(files.path().join(directory)).unwrap();
         }
+        fs::write(files.path().join("hosts"), "127.0.0.1 localhost\n").unwrap();
         fs::write(files.path().join("resolv.conf"), "nameserver 192.0.2.53\n").unwrap();
         Machine {
             ns,
@@ -80,6 +81,7 @@ impl<'a> Machine<'a> {
             &[
                 (&inside("wireguard"), Path::new("/etc/wireguard")),
                 (&inside("resolv.conf"), Path::new("/etc/resolv.conf")),
+                (&inside("hosts"), Path::new("/etc/hosts")),
                 (&inside("run"), Path::new("/run")),
             ],
         )
@@ -190,8 +192,7 @@ pub fn far_end(pair: &Pair, keys: &[Keys; 2]) -> Device {
 }
 
 /// A file with a default route for both families, and hooks in between.
-pub fn default_route(machine: &Machine<'_>, pair: &Pair, keys: &[Keys; 2], hooks: &str) -> String {
-    let _ = machine;
+pub fn default_route(pair: &Pair, keys: &[Keys; 2], hooks: &str) -> String {
     let endpoint = SocketAddr::new(pair.ends[1].address(false), 51820);
     format!(
         "[Interface]\nAddress = 10.78.0.1/24, fd78::1/64\nPrivateKey = {}\nDNS = 10.78.0.2, example.test\n{hooks}[Peer]\nPublicKey = {}\nAllowedIPs = 0.0.0.0/0, ::/0\nEndpoint = {endpoint}\nPersistentKeepalive = 25\n",

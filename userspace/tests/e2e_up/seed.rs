@@ -99,7 +99,7 @@ fn a_dual_stack_gateway_with_masquerade_serves_a_client_behind_a_nat() {
         .unwrap();
     client
         .ip(&format!(
-            "addr add 10.0.0.2/32 dev {0}\naddr add fd86:ea04:1119::2/128 dev {0} nodad\nlink set {0} mtu 1420 up\nroute add 10.77.0.1/32 via 192.168.7.1\nroute add default dev {0}\n-6 route add default dev {0}\n",
+            "addr add 10.0.0.2/32 dev {0}\naddr add fd86:ea04:1119::2/128 dev {0} nodad\nlink set {0} mtu 1420 up\nroute add 10.77.0.1/32 via 192.168.7.1\nroute add default dev {0}\nroute add ::/0 dev {0}\n",
             device.name
         ))
         .unwrap();

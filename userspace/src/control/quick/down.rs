@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 
-use super::journal::{Journal, Place, Step, namespace};
+use super::files::namespace;
+use super::journal::{Journal, Place, Step};
 use super::{hooks, save, undo, up};
 use crate::control::names::InterfaceName;
 use crate::control::uapi::client::Client;

@@ -2,7 +2,7 @@
 //! each change.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::dns::Resolver;
+use super::files::replace;
 use crate::control::names::InterfaceName;
 
 /// Where journals are.
@@ -296,38 +297,6 @@ pub fn parse(text: &[u8], name: &InterfaceName) -> Result<Journal, String> {
     Ok(journal)
 }
 
-/// The network namespace of this thread.
-///
-/// # Errors
-/// `/proc` is not there.
-pub fn namespace() -> io::Result<(u64, u64)> {
-    fs::metadata("/proc/thread-self/ns/net").map(|m| (m.dev(), m.ino()))
-}
-
-/// Writes a file of mode 0600 beside the path and puts it in its place.
-///
-/// # Errors
-/// The system's.
-pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".tmp");
-    let beside = PathBuf::from(beside);
-    // One that a crash left, or a link that somebody laid.
-    let _ = fs::remove_file(&beside);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    match path.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
 fn io_error(path: &Path, action: &'static str) -> impl Fn(io::Error) -> JournalError {
     move |error| JournalError::Io {
         path: path.to_owned(),
@@ -335,3 +304,7 @@ fn io_error(path: &Path, action: &'static str) -> impl Fn(io::Error) -> JournalE
         error,
     }
 }
+
+#[cfg(test)]
+#[path = "journal_tests.rs"]
+mod tests;

@@ -28,8 +28,16 @@ pub fn wanted(config: &Config) -> Vec<(PublicKey, Wanted)> {
     let mut places: HashMap<PublicKey, usize> = HashMap::new();
     let mut wanted: Vec<(PublicKey, Wanted)> = Vec::new();
     let mut owner = HashMap::new();
-    for peer in config.peers.iter().filter(|p| Some(p.public_key) != own) {
-        let new = one(peer);
+    let peers: Vec<_> = config
+        .peers
+        .iter()
+        .filter(|p| Some(p.public_key) != own)
+        .collect();
+    let named: Vec<_> = peers.iter().filter_map(|p| p.endpoint.clone()).collect();
+    let mut found = lookup::all(named).into_iter();
+    for peer in peers {
+        let endpoint = peer.endpoint.as_ref().and_then(|_| found.next().flatten());
+        let new = one(peer, endpoint);
         for range in &new.allowed_ips {
             owner.insert(*range, peer.public_key);
         }
@@ -48,12 +56,12 @@ pub fn wanted(config: &Config) -> Vec<(PublicKey, Wanted)> {
     wanted
 }
 
-fn one(peer: &Peer) -> Wanted {
+fn one(peer: &Peer, endpoint: Option<SocketAddr>) -> Wanted {
     Wanted {
         preshared: peer.preshared_key.clone(),
         keepalive: peer.keepalive.unwrap_or(0),
         allowed_ips: peer.allowed_ips.iter().copied().collect(),
-        endpoint: peer.endpoint.as_ref().and_then(lookup::one),
+        endpoint,
     }
 }
 
@@ -113,5 +121,70 @@ fn peer(key: &PublicKey, wanted: &Wanted, now: Option<&PeerState>, out: &mut Str
     }
     if now.is_none() || !lines.is_empty() {
         let _ = write!(out, "public_key={}\n{}", key.to_hex(), &*lines);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::wgquick::parse;
+    use crate::crypto::{PrivateKey, os_rng};
+
+    fn file(peers: &str) -> Config {
+        let (config, report) = parse(format!("[Interface]\nListenPort = 7\n{peers}").as_bytes());
+        assert_eq!(report.errors(), 0, "{:?}", report.sorted());
+        config
+    }
+
+    fn key() -> PublicKey {
+        PrivateKey::generate(&mut os_rng()).public()
+    }
+
+    #[test]
+    fn only_what_differs_has_a_line() {
+        let (stays, goes, comes) = (key(), key(), key());
+        let peer = |key: PublicKey, more: &str| format!("[Peer]\nPublicKey = {key}\n{more}");
+        let config = file(
+            &(peer(stays, "AllowedIPs = 10.0.0.1/32\nEndpoint = 192.0.2.1:1\n")
+                + &peer(comes, "AllowedIPs = 10.0.0.3/32\nPersistentKeepalive = 9\n")),
+        );
+        let with = |key: PublicKey, range: &str| {
+            let mut state = PeerState::new(key);
+            state.allowed_ips.push(range.parse().unwrap());
+            state.endpoint = Some("192.0.2.1:1".parse().unwrap());
+            state
+        };
+        let mut state = DeviceState {
+            listen_port: 7,
+            fwmark: 51820,
+            peers: vec![with(stays, "10.0.0.1/32"), with(goes, "10.0.0.2/32")],
+            ..DeviceState::default()
+        };
+        // The mark of a default route stays although the file names none.
+        let lines = difference(&config, &state, Some(51820));
+        assert_eq!(
+            *lines,
+            format!(
+                "public_key={}\nremove=true\npublic_key={}\n\
+                 persistent_keepalive_interval=9\nallowed_ip=10.0.0.3/32\n",
+                goes.to_hex(),
+                comes.to_hex()
+            )
+        );
+        state.peers[1] = with(comes, "10.0.0.3/32");
+        state.peers[1].keepalive = 9;
+        assert_eq!(*difference(&config, &state, Some(51820)), "");
+        assert_eq!(*difference(&config, &state, None), "fwmark=0\n");
+    }
+
+    #[test]
+    fn a_range_that_two_name_is_the_last_ones() {
+        let (first, last) = (key(), key());
+        let config = file(&format!(
+            "[Peer]\nPublicKey = {first}\nAllowedIPs = 10.0.0.0/8\n[Peer]\nPublicKey = {last}\nAllowedIPs = 10.0.0.0/8\n"
+        ));
+        let wanted = wanted(&config);
+        assert!(wanted[0].1.allowed_ips.is_empty());
+        assert_eq!(wanted[1].1.allowed_ips.len(), 1);
     }
 }

@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, SocketAddrV6, ToSocketAddrs};
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::journal::Place;
 use crate::control::names::InterfaceName;
@@ -19,9 +21,51 @@ const WAIT_LONGEST: Duration = Duration::from_secs(30);
 /// REKEY_AFTER_TIME and some attempts, as `reresolve-dns.sh` of wireguard-tools has it.
 const STALE: u64 = 135;
 
-/// Where it is now; `None` while the name is not known.
+/// How long names are waited for at most, all together.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where they are now, in their order; `None` while a name is not known.
+///
+/// A resolver that cannot reach its server may take half a minute for each name:
+/// what is not known in five seconds is for the next round.
 #[must_use]
-pub fn one(endpoint: &Endpoint) -> Option<SocketAddr> {
+pub fn all(endpoints: Vec<Endpoint>) -> Vec<Option<SocketAddr>> {
+    let mut found = vec![None; endpoints.len()];
+    let (tell, told) = mpsc::channel();
+    let mut left = 0;
+    let mut names = Vec::new();
+    for (at, endpoint) in endpoints.into_iter().enumerate() {
+        if matches!(endpoint.host, Host::Name(_)) {
+            left += 1;
+            names.push((at, endpoint));
+        } else {
+            found[at] = one(&endpoint);
+        }
+    }
+    if names.is_empty() {
+        return found;
+    }
+    // It ends by itself, if need be after us.
+    thread::spawn(move || {
+        for (at, endpoint) in names {
+            if tell.send((at, one(&endpoint))).is_err() {
+                return;
+            }
+        }
+    });
+    let end = Instant::now() + PATIENCE;
+    while left > 0 {
+        let wait = end.saturating_duration_since(Instant::now());
+        let Ok((at, address)) = told.recv_timeout(wait) else {
+            break;
+        };
+        found[at] = address;
+        left -= 1;
+    }
+    found
+}
+
+fn one(endpoint: &Endpoint) -> Option<SocketAddr> {
     let port = endpoint.port;
     match &endpoint.host {
         Host::Addr(addr) => Some(SocketAddr::new(*addr, port)),
@@ -62,7 +106,7 @@ pub async fn keep(directory: PathBuf, place: Place, name: InterfaceName) {
 }
 
 /// Whether every name is known.
-fn round(directory: &std::path::Path, place: &Place, name: &InterfaceName) -> anyhow::Result<bool> {
+fn round(directory: &Path, place: &Place, name: &InterfaceName) -> anyhow::Result<bool> {
     let Some(journal) = place.load()? else {
         return Ok(true);
     };
@@ -76,25 +120,33 @@ fn round(directory: &std::path::Path, place: &Place, name: &InterfaceName) -> an
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let mut lines = String::new();
     let mut all_known = true;
+    let mut asked = Vec::new();
     for (key, endpoint) in names {
         let Some(peer) = state.peers.iter().find(|p| p.public_key == key) else {
             continue;
         };
-        let stale = now.saturating_sub(u64::try_from(peer.last_handshake.secs)?) >= STALE;
+        let stale = now.saturating_sub(peer.last_handshake.secs) >= STALE;
         if peer.endpoint.is_some() && !stale {
             continue;
         }
-        match one(&endpoint) {
-            Some(found) if peer.endpoint != Some(found) => {
-                tracing::info!(device = %name, %endpoint, %found, "a peer's name was looked up");
-                let _ = writeln!(
-                    lines,
-                    "public_key={}\nupdate_only=true\nendpoint={found}",
-                    key.to_hex()
-                );
-            }
-            Some(_) => {}
-            None => all_known = false,
+        asked.push((key, endpoint, peer.endpoint));
+    }
+    let found = all(asked
+        .iter()
+        .map(|(_, endpoint, _)| endpoint.clone())
+        .collect());
+    for ((key, endpoint, before), found) in asked.into_iter().zip(found) {
+        let Some(found) = found else {
+            all_known = false;
+            continue;
+        };
+        if before != Some(found) {
+            tracing::info!(device = %name, %endpoint, %found, "a peer's name was looked up");
+            let key = key.to_hex();
+            let _ = write!(
+                lines,
+                "public_key={key}\nupdate_only=true\nendpoint={found}\n"
+            );
         }
     }
     if !lines.is_empty() {

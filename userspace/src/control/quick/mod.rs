@@ -10,6 +10,7 @@
 //! * [`undo`]: one step of the journal taken back.
 //! * [`default_route`]: policy routing and firewall for a default route.
 //! * [`dns`], [`mtu`], [`hooks`], [`save`]: as their keys in the file.
+//! * [`files`]: written as a whole or not at all.
 //! * [`lines`]: a file as the lines of a UAPI `set`.
 //! * [`lookup`]: endpoints that are names.
 //! * [`program`]: `ip`, `nft` and others, run and heard.
@@ -17,6 +18,7 @@
 pub mod default_route;
 pub mod dns;
 pub mod down;
+pub mod files;
 pub mod hooks;
 pub mod journal;
 pub mod lines;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use zeroize::Zeroizing;
 
 use super::default_route::addresses;
-use super::journal::replace;
+use super::files::replace;
 use super::program::ip_json;
 use crate::control::names::InterfaceName;
 use crate::control::uapi::DeviceState;

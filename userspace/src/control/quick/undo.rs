@@ -4,7 +4,7 @@ use std::fs;
 
 use super::default_route::{SRC_VALID_MARK, UNREACHABLE_METRIC, family, nft_family};
 use super::journal::{Journal, Place, Step};
-use super::program::{self, ProgramError, ip};
+use super::program::{self, ProgramError, ip, ip_json};
 use crate::control::names::InterfaceName;
 
 /// Takes back the changes of `steps` from the last to the first, hooks aside.
@@ -27,7 +27,17 @@ pub fn all(place: &Place, journal: &mut Journal, name: &InterfaceName) -> Vec<an
 fn one(place: &Place, step: &Step, name: &InterfaceName) -> anyhow::Result<()> {
     match step {
         Step::PreUp | Step::PostUp => Ok(()),
-        Step::Device => gone(ip(&format!("link delete dev {name}"))),
+        Step::Device => {
+            // One of another kind was made by somebody else since.
+            let links = ip_json(&format!("-d link show dev {name}"));
+            let kind = links
+                .first()
+                .and_then(|l| l["linkinfo"]["info_kind"].as_str());
+            if kind.is_some_and(|kind| kind != "tun") {
+                return Ok(());
+            }
+            gone(ip(&format!("link delete dev {name}")))
+        }
         Step::Dns { resolver } => gone(resolver.unset(name)),
         Step::Unreachable { v6, table } => gone(ip(&format!(
             "{} route delete unreachable default table {table} metric {UNREACHABLE_METRIC}",

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::journal::{Journal, Lock, Place, Step, VERSION, namespace};
+use super::files::namespace;
+use super::journal::{Journal, Lock, Place, Step, VERSION};
 use super::program::{ip, ip_json};
 use super::{default_route, down, hooks, lines, mtu};
 use crate::control::names::InterfaceName;
@@ -75,7 +76,14 @@ impl Plan {
                 bail!(AlreadyUp(self.name.clone()));
             }
             tracing::warn!(device = %self.name, "the last run ended without `down`: taking back what it left");
-            down::from_journal(&self.place, left, &self.name, &self.uapi_directory)?;
+            let result = down::from_journal(&self.place, left, &self.name, &self.uapi_directory);
+            if let Err(error) = result {
+                // A hook that fails now may well have nothing to do.
+                if self.place.load()?.is_some() {
+                    return Err(error);
+                }
+                tracing::warn!(device = %self.name, "{error:#}");
+            }
         }
         if exists(&self.name) {
             bail!(
@@ -101,7 +109,7 @@ impl Plan {
         } else {
             change
                 .will(Step::PreUp)
-                .and_then(|()| Ok(hooks::run(&i.pre_up, &self.name).context("PreUp")?))
+                .and_then(|()| hooks::run(&i.pre_up, &self.name).context("PreUp"))
         };
         let result = result.and_then(|()| change.will(Step::Device));
         match result {
