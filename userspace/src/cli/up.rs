@@ -32,8 +32,8 @@ when all is done; if anything fails, all is taken back. `ringtun down`, `wg-quic
 SIGTERM end it.
 
 With a default route nothing leaves in the clear even if the process is killed, until
-`ringtun down` or the next `ringtun up`. An endpoint's name that is not known yet is
-looked up again and again; nothing waits for it.
+`ringtun down` or the next `ringtun up`. An endpoint's name that is not known
+within five seconds is looked up again and again later.
 
 Exit status: 0 if it is up now, 3 if it was already, 1 if it could not be brought up.
 
