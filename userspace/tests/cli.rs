@@ -203,7 +203,7 @@ fn a_typo_of_a_subcommand_makes_no_device() {
             ],
         );
     }
-    refused(&run(&["up", "wg0"]), 1, &["no subcommand `up` yet"]);
+    refused(&run(&["doctor", "wg0"]), 1, &["no subcommand `doctor` yet"]);
     refused(
         &run(&["--foreground", "dwon"]),
         1,

@@ -13,8 +13,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Tells the second process which one it is.
-const MARK: &str = "RINGTUN_IN_BACKGROUND";
+/// Tells the second process which one it is. What that starts must not inherit it.
+pub const MARK: &str = "RINGTUN_IN_BACKGROUND";
 
 /// As wireguard-go has it, for scripts that set it.
 const FOREGROUND: &str = "WG_PROCESS_FOREGROUND";
@@ -45,6 +45,11 @@ pub fn role(foreground: bool) -> Role {
 /// Starts the daemon with the same arguments, and returns when it is ready.
 /// With `log`, it keeps standard error.
 pub fn start(log: bool) -> Result<ExitCode> {
+    start_in("/", log)
+}
+
+/// The same, in another working directory than the root.
+pub fn start_in(directory: &str, log: bool) -> Result<ExitCode> {
     let mut arguments = env::args_os();
     let name = arguments.next().unwrap_or_else(|| "ringtun".into());
     let program = env::current_exe().context("cannot find this program's own file")?;
@@ -52,7 +57,7 @@ pub fn start(log: bool) -> Result<ExitCode> {
         .arg0(name)
         .args(arguments)
         .env(MARK, "1")
-        .current_dir("/")
+        .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(if log { Stdio::inherit() } else { Stdio::null() })
@@ -101,6 +106,15 @@ pub fn failed(error: &anyhow::Error) {
     let mut out = io::stdout().lock();
     // If nobody listens there is nobody to tell that either.
     let _ = write!(out, "{error:#}").and_then(|()| out.flush());
+}
+
+/// In the daemon: lets go of the terminal that standard error may be.
+pub fn quiet() -> Result<()> {
+    let null = File::options()
+        .write(true)
+        .open("/dev/null")
+        .context("/dev/null")?;
+    nix::unistd::dup2_stderr(&null).context("cannot close standard error")
 }
 
 /// The pipe has to be closed for its reader to go on.

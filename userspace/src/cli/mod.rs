@@ -15,6 +15,7 @@ mod series;
 mod show;
 mod show_json;
 mod show_text;
+mod up;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   ringtun check wg0            look for mistakes in /etc/wireguard/wg0.conf
+  ringtun up wg0               all that wg-quick does with that file; and `down`
   ringtun run wg0              make the device wg0; configure it with `wg`
   ringtun wg0                  the same, as wireguard-go is called
   ringtun show wg0             peers, traffic, and what was dropped and why
@@ -55,6 +57,12 @@ With an unmodified wg-quick:
 
 #[derive(Subcommand)]
 enum Command {
+    /// Bring a tunnel up as its wg-quick file says
+    Up(up::UpArgs),
+    /// Take a tunnel down, also after a crash
+    Down(up::DownArgs),
+    /// Have a tunnel follow its changed file, without losing a session
+    Reload(up::ReloadArgs),
     /// Make tunnel devices, to be configured with `wg`
     Run(run::RunArgs),
     /// Show devices and peers as `wg show`, and what was dropped and why
@@ -84,6 +92,9 @@ struct NoArgs {}
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
+        Some(Command::Up(args)) => up::up(&args),
+        Some(Command::Down(args)) => up::down(&args),
+        Some(Command::Reload(args)) => up::reload(&args),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Show(args)) => show::run(&args),
         Some(Command::Io(args)) => io::run(&args),

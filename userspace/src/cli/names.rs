@@ -3,12 +3,13 @@
 use anyhow::{Result, bail};
 
 /// Subcommands of this version.
-const HERE: [&str; 10] = [
-    "run", "show", "io", "log", "capture", "check", "genkey", "genpsk", "pubkey", "help",
+const HERE: [&str; 13] = [
+    "up", "down", "reload", "run", "show", "io", "log", "capture", "check", "genkey", "genpsk",
+    "pubkey", "help",
 ];
 
 /// Subcommands of versions to come. A device of that name would be a trap.
-const LATER: [&str; 6] = ["up", "down", "gateway", "peer", "top", "doctor"];
+const LATER: [&str; 4] = ["gateway", "peer", "top", "doctor"];
 
 /// Refuses device names that were probably meant as a subcommand. Not those of
 /// wg-quick, which gives the name alone, whatever it is, and cannot say `run`.

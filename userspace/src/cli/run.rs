@@ -42,9 +42,16 @@ pub struct RunArgs {
     #[arg(value_name = "NAME", required = true)]
     pub names: Vec<String>,
 
+    #[command(flatten)]
+    daemon: DaemonArgs,
+}
+
+/// What every daemon can be told, that of `ringtun up` too.
+#[derive(Args)]
+pub struct DaemonArgs {
     /// Stay in the foreground
     #[arg(short, long)]
-    foreground: bool,
+    pub foreground: bool,
 
     /// How encrypted packets travel: auto, xdp or udp
     ///
@@ -151,11 +158,11 @@ pub struct RunArgs {
 
     /// What to log: error, warn, info, debug or trace, or module=level,…
     #[arg(long, value_name = "LEVEL")]
-    log: Option<String>,
+    pub log: Option<String>,
 
     /// Log JSON, one object per line
     #[arg(long)]
-    log_json: bool,
+    pub log_json: bool,
 }
 
 /// What one call polls at most, with `--busy-poll`.
@@ -182,23 +189,21 @@ fn ring_slots(text: &str) -> Result<u32, String> {
 
 /// Makes the devices and serves them until the end.
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
-    let filter = logging::filter(args.log.as_deref())?;
-    let options = options(args)?;
-    match background::role(args.foreground) {
-        background::Role::Starter => background::start(logging::is_asked_for(args.log.as_deref())),
+    let filter = logging::filter(args.daemon.log.as_deref())?;
+    let options = options(names(args)?, &args.daemon)?;
+    match background::role(args.daemon.foreground) {
+        background::Role::Starter => {
+            background::start(logging::is_asked_for(args.daemon.log.as_deref()))
+        }
         background::Role::Foreground => {
-            logging::start(filter, args.log_json);
-            daemon::run(&options, |devices| metrics(&options, devices), || Ok(()))?;
+            logging::start(filter, args.daemon.log_json);
+            serve(&options, || Ok(()))?;
             Ok(ExitCode::SUCCESS)
         }
         background::Role::Daemon => {
             background::detach()?;
-            logging::start(filter, args.log_json);
-            let result = daemon::run(
-                &options,
-                |devices| metrics(&options, devices),
-                background::ready,
-            );
+            logging::start(filter, args.daemon.log_json);
+            let result = serve(&options, background::ready);
             if let Err(error) = &result {
                 background::failed(error);
             }
@@ -207,7 +212,19 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     }
 }
 
-fn options(args: &RunArgs) -> Result<RunOptions> {
+fn serve(options: &RunOptions, ready: impl FnOnce() -> Result<()>) -> Result<()> {
+    daemon::run(
+        options,
+        |devices| metrics(options, devices),
+        async |mut stop| {
+            ready()?;
+            stop.asked().await;
+            Ok(())
+        },
+    )
+}
+
+fn names(args: &RunArgs) -> Result<Vec<InterfaceName>> {
     let mut names = Vec::with_capacity(args.names.len());
     for name in &args.names {
         let name: InterfaceName = name.parse()?;
@@ -216,6 +233,11 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
         }
         names.push(name);
     }
+    Ok(names)
+}
+
+/// What the command line asks for.
+pub fn options(names: Vec<InterfaceName>, args: &DaemonArgs) -> Result<RunOptions> {
     if args.workers.is_some_and(|n| n.get() > MAX_WORKERS) {
         bail!("--workers takes at most {MAX_WORKERS}");
     }
@@ -256,7 +278,7 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
 }
 
 /// Starts the metrics endpoint over the devices of the process.
-fn metrics(
+pub fn metrics(
     options: &RunOptions,
     devices: Devices,
 ) -> Result<Option<(SocketAddr, impl Future<Output = ()> + use<>)>> {

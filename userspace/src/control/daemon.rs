@@ -11,7 +11,7 @@ use std::rc::Rc;
 use anyhow::Context;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::device::{self, Device, Ended};
 use super::nics::Nics;
@@ -22,17 +22,34 @@ use super::uapi::{self, UapiSocket};
 /// The process's devices; what metrics read.
 pub type Devices = Rc<RefCell<Vec<Rc<RefCell<Device>>>>>;
 
-/// Runs the devices until all have ended, or SIGINT or SIGTERM comes. `ready`
-/// is called once every UAPI socket answers. `metrics` is started before that
-/// with the devices, tells its address, and runs beside them.
+/// SIGINT and SIGTERM, by which the process is asked to end.
+pub struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    /// Returns when one of them comes.
+    pub async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Runs the devices until all have ended, or `companion` does. It is started
+/// once every UAPI socket answers, runs beside the devices, and ends with them.
+/// `metrics` is started before that with the devices, tells its address, and
+/// runs beside them.
 ///
 /// # Errors
 /// When a device cannot be made: then none is left. When the kernel takes away
-/// what one cannot do without.
+/// what one cannot do without. Those of `companion`.
 pub fn run<M>(
     options: &RunOptions,
     metrics: impl FnOnce(Devices) -> anyhow::Result<Option<(SocketAddr, M)>>,
-    ready: impl FnOnce() -> anyhow::Result<()>,
+    companion: impl AsyncFnOnce(Stop) -> anyhow::Result<()>,
 ) -> anyhow::Result<()>
 where
     M: Future<Output = ()>,
@@ -49,20 +66,22 @@ where
         .enable_all()
         .build()
         .context("cannot start the control thread")?;
-    runtime.block_on(control(options, &plane, metrics, ready))
+    runtime.block_on(control(options, &plane, metrics, companion))
 }
 
 async fn control<M>(
     options: &RunOptions,
     plane: &Rc<Plane>,
     metrics: impl FnOnce(Devices) -> anyhow::Result<Option<(SocketAddr, M)>>,
-    ready: impl FnOnce() -> anyhow::Result<()>,
+    companion: impl AsyncFnOnce(Stop) -> anyhow::Result<()>,
 ) -> anyhow::Result<()>
 where
     M: Future<Output = ()>,
 {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = Stop {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    };
     let nics =
         Nics::open(plane, options.xdp.clone()).context("cannot ask the kernel for routes")?;
     let nics = Rc::new(nics);
@@ -93,7 +112,8 @@ where
         None => Box::pin(std::future::pending()),
     };
     tokio::pin!(endpoint);
-    ready()?;
+    let companion = companion(stop);
+    tokio::pin!(companion);
     loop {
         tokio::select! {
             ended = served.next() => match ended {
@@ -111,8 +131,7 @@ where
             },
             () = &mut endpoint => {}
             () = &mut following => {}
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            ended = &mut companion => return ended,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! * [`names`]: what a device may be called.
 //! * [`nics`]: network cards with the XDP program, and who uses them.
 //! * [`options`]: what a daemon is told when it starts.
+//! * [`quick`]: `up`, `down` and `reload`, what wg-quick does.
 //! * [`uapi`]: what `wg` speaks.
 //! * [`wgquick`]: the files of wg-quick, `/etc/wireguard/NAME.conf`.
 //! * [`errno`]: the error numbers it speaks in.
@@ -21,5 +22,6 @@ pub mod names;
 pub mod nics;
 pub mod options;
 pub mod plane;
+pub mod quick;
 pub mod uapi;
 pub mod wgquick;

@@ -47,7 +47,9 @@ pub(super) fn run(guest: &Guest, gateways: &[Gateway<'_>; 2], keys: &[Keys; 2]) 
     wait::until("fast forward", START, || {
         let lan = &show(near)?["lan"][0];
         ensure!(
-            lan["refused"].as_str().is_none_or(|why| why.contains("yet"))
+            lan["refused"]
+                .as_str()
+                .is_none_or(|why| why.contains("yet"))
                 && lan["not_forwarding"].is_null(),
             "{lan}"
         );

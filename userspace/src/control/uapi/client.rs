@@ -75,6 +75,17 @@ impl Client {
         Ok(reader.finish())
     }
 
+    /// Changes the device: `lines` of a `set`, each with its newline.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn set(&mut self, lines: &str) -> Result<(), ClientError> {
+        self.ask(b"set=1\n")?;
+        self.ask(lines.as_bytes())?;
+        self.ask(b"\n")?;
+        self.answer(|_, _| Ok(()))
+    }
+
     /// What only ringtun knows. Another implementation closes the connection
     /// or refuses.
     ///
