@@ -27,6 +27,7 @@ pub struct LanProgram {
     /// Held: the kernel empties it with its last descriptor, and then SYNs into
     /// tunnels are counted as out of reach.
     _steps: ProgramArray<MapData>,
+    not_clamping: Option<BpfError>,
 }
 
 impl fmt::Debug for LanProgram {
@@ -65,14 +66,21 @@ impl LanProgram {
 
     fn new(mut object: Object) -> Result<Self, BpfError> {
         let mut steps: ProgramArray<MapData> = object.take(LAN_STEPS_MAP)?;
-        steps.set(CLAMP_STEP, object.load_program(CLAMP_PROGRAM)?, 0)?;
-        steps.set(GRE_STEP, object.load_program(GRE_PROGRAM)?, 0)?;
         steps.set(FORWARD_STEP, object.load_program(FORWARD_PROGRAM)?, 0)?;
+        // The verifier of an old kernel may find these too much. SYNs then pass, and are
+        // clamped in the tunnel.
+        let mut clamping = [(CLAMP_STEP, CLAMP_PROGRAM), (GRE_STEP, GRE_PROGRAM)].into_iter();
+        let not_clamping = clamping.find_map(|(step, name)| {
+            let loaded = object.load_program(name);
+            let set = loaded.and_then(|program| Ok(steps.set(step, program, 0)?));
+            set.err()
+        });
         Ok(Self {
             cards: Cards::new(&mut object)?,
             v4: object.take(PREFIXES_V4_MAP)?,
             v6: object.take(PREFIXES_V6_MAP)?,
             _steps: steps,
+            not_clamping,
             object,
         })
     }
@@ -108,6 +116,12 @@ impl LanProgram {
             IpAddr::V4(v4) => self.v4.remove(&Key::new(bits, v4.octets())),
             IpAddr::V6(v6) => self.v6.remove(&Key::new(bits, v6.octets())),
         })
+    }
+
+    /// Why the kernel did not take the part that clamps; SYNs pass as they are then.
+    #[must_use]
+    pub const fn not_clamping(&self) -> Option<&BpfError> {
+        self.not_clamping.as_ref()
     }
 
     /// Packets and bytes since the program was loaded.

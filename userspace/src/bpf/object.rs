@@ -51,6 +51,11 @@ impl Object {
         let program = self.ebpf.program_mut(name).ok_or(BpfError::Missing(name))?;
         let program: &mut Xdp = program.try_into()?;
         program.load()?;
+        let verified = program
+            .info()
+            .ok()
+            .and_then(|info| info.verified_instruction_count());
+        tracing::debug!(name, verified, "the kernel took an XDP program");
         Ok(program.fd()?)
     }
 

@@ -66,6 +66,12 @@ fn own_lines(info: &DeviceInfo, line: &mut impl FnMut(&str, &str)) {
             None => format!("MSS clamped by XDP ({})", lan.xdp),
         };
         line("lan", &format!("{}: {how}", lan.name));
+        if let Some(why) = &lan.not_clamping {
+            line(
+                "lan",
+                &format!("{}: MSS clamped in the tunnel only: {why}", lan.name),
+            );
+        }
         if let Some(why) = &lan.not_forwarding {
             line(
                 "lan",

@@ -12,7 +12,7 @@ use ringtun_lab::keys::Keys;
 use ringtun_lab::netns::with_private_mounts;
 use ringtun_lab::peers::local::Device;
 use ringtun_lab::registry::Directory;
-use ringtun_lab::{NetNs, Pair, names, ping, tools, wait};
+use ringtun_lab::{NetNs, Pair, link, names, ping, tools, wait};
 
 /// How long to wait for what must come, on a machine whose processors are taken.
 pub const FIRST: Duration = Duration::from_secs(60);
@@ -151,7 +151,9 @@ impl<'a> Machine<'a> {
         assert!(status.success());
         wait::until("the daemon ends", FIRST, || {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            Ok((stat.is_empty() || stat.contains(") Z ")).then_some(()))
+            let ended = stat.is_empty() || stat.contains(") Z ");
+            // Its threads may be ending still; the device goes with the last of them.
+            Ok((ended && link::index(self.ns, &self.name).is_err()).then_some(()))
         })
         .unwrap();
     }

@@ -47,11 +47,17 @@ pub struct Lan {
     refused: BTreeMap<InterfaceName, String>,
     /// What the program's maps hold.
     prefixes: HashMap<Prefix, Inside>,
+    /// The kernel did not take the program, which it thinks about for seconds: it is
+    /// not asked again.
+    is_not_loadable: bool,
+    /// Why the program clamps nothing, although it is loaded.
+    not_clamping: Option<String>,
 }
 
 impl Lan {
     /// The program could not be loaded.
     fn refuse_all(&mut self, names: &[InterfaceName], error: &BpfError) {
+        self.is_not_loadable = true;
         for name in names {
             self.refuse(name, error.to_string());
         }
@@ -64,7 +70,9 @@ impl Lan {
 
     /// What stood in the way may have gone.
     pub fn forget_refusals(&mut self) {
-        self.refused.clear();
+        if !self.is_not_loadable {
+            self.refused.clear();
+        }
     }
 
     /// One of these interfaces that is there and not looked at.
@@ -165,7 +173,10 @@ impl Lan {
             ..LanReport::default()
         };
         let absent = absent.map(|name| none(name, "there is no such interface yet"));
-        let attached = self.ports.values().map(Port::report);
+        let attached = self.ports.values().map(|port| LanReport {
+            not_clamping: self.not_clamping.clone(),
+            ..port.report()
+        });
         let refused = self.refused.iter().map(|(name, why)| none(name, why));
         attached.chain(refused).chain(absent).collect()
     }
@@ -210,7 +221,14 @@ impl Nics {
             };
             if self.lan.borrow().program.is_none() {
                 match load().await {
-                    Ok(program) => self.lan.borrow_mut().program = Some(program),
+                    Ok(program) => {
+                        if let Some(error) = program.not_clamping() {
+                            let why = summary(error);
+                            tracing::warn!(%why, "TCP connections are clamped in the tunnel only");
+                            self.lan.borrow_mut().not_clamping = Some(why);
+                        }
+                        self.lan.borrow_mut().program = Some(program);
+                    }
                     Err(error) => return self.lan.borrow_mut().refuse_all(names, &error),
                 }
                 self.inside_changed.set(true);
@@ -311,6 +329,17 @@ impl Nics {
             self.detach_lan(index).await;
         }
     }
+}
+
+/// What went wrong, without what the verifier said line by line.
+fn summary(error: &BpfError) -> String {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    first
+        .split(" Verifier output")
+        .next()
+        .unwrap_or(first)
+        .to_owned()
 }
 
 /// Loads the program on another thread: the verifier can take a second.

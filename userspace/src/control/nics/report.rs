@@ -63,6 +63,8 @@ pub struct LanReport {
     pub xdp: String,
     /// Why it does not carry the program.
     pub refused: Option<String>,
+    /// Why connections are clamped in the tunnel only, although it carries the program.
+    pub not_clamping: Option<String>,
     /// Its rings, if packets go past the kernel's stack.
     pub forwarding: Option<CardReport>,
     /// Why they do not, although that was asked for.
