@@ -63,8 +63,9 @@ pub struct Arguments {
         default_value = "ringtun-udp,ringtun-xdp,wireguard-go,boringtun,none"
     )]
     implementations: Vec<String>,
-    /// TCP's congestion control, at both ends of every implementation.
-    #[arg(long, default_value = "cubic")]
+    /// TCP's congestion control, at both ends of every implementation: cubic, or reno where a
+    /// namespace may not choose that.
+    #[arg(long, default_value_t = subject::default_congestion())]
     congestion: String,
     /// Packets that the generator gives to the kernel at once (UDP_SEGMENT); 1: none together.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u8).range(1..=i64::from(TRAIN_MAX)))]

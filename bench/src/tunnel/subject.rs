@@ -54,6 +54,15 @@ pub struct Cpu {
     processes: Option<f64>,
 }
 
+/// What a namespace may choose without any change of the machine: cubic if it was allowed, else
+/// reno, which always is. The machine's own default may pace (BBR).
+#[must_use]
+pub fn default_congestion() -> String {
+    let allowed = fs::read_to_string("/proc/sys/net/ipv4/tcp_allowed_congestion_control");
+    let cubic = allowed.is_ok_and(|names| names.split_whitespace().any(|name| name == "cubic"));
+    if cubic { "cubic" } else { "reno" }.to_owned()
+}
+
 /// Whether the kernel has this congestion control.
 ///
 /// # Errors

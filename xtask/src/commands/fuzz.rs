@@ -9,6 +9,9 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
@@ -64,27 +67,41 @@ pub fn run(arguments: &Arguments) -> Result<String> {
         "{:<20} {:>14} {:>8} {:>10}",
         "target", "executions", "edges", "time"
     );
-    let mut sum = Outcome::default();
-    let mut failed: Vec<String> = Vec::new();
-    for target in &targets {
-        let begin = Instant::now();
-        match cargo_fuzz.fuzz(target, arguments.seconds) {
-            Ok(outcome) => {
-                println!(
-                    "{target:<20} {:>14} {:>8} {:>10}",
-                    outcome.executions,
-                    outcome.edges,
-                    progress::seconds(begin.elapsed())
-                );
-                sum.executions += outcome.executions;
-                sum.edges += outcome.edges;
-            }
-            Err(error) => {
-                eprintln!("{target}: {error:#}");
-                failed.push(format!("{target}{}", finding(&format!("{error:#}"))));
-            }
+    // A target keeps one processor busy.
+    let at_once = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(2);
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new((Outcome::default(), Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                while let Some(target) = targets.get(next.fetch_add(1, Relaxed)) {
+                    let begin = Instant::now();
+                    let outcome = cargo_fuzz.fuzz(target, arguments.seconds);
+                    let (sum, failed) =
+                        &mut *results.lock().unwrap_or_else(PoisonError::into_inner);
+                    match outcome {
+                        Ok(outcome) => {
+                            println!(
+                                "{target:<20} {:>14} {:>8} {:>10}",
+                                outcome.executions,
+                                outcome.edges,
+                                progress::seconds(begin.elapsed())
+                            );
+                            sum.executions += outcome.executions;
+                            sum.edges += outcome.edges;
+                        }
+                        Err(error) => {
+                            eprintln!("{target}: {error:#}");
+                            failed.push(format!("{target}{}", finding(&format!("{error:#}"))));
+                        }
+                    }
+                }
+            });
         }
-    }
+    });
+    let (sum, failed) = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     if !failed.is_empty() {
         bail!("findings in: {}", failed.join(", "));
     }

@@ -15,7 +15,7 @@ const NAMESPACE: &str = "h";
 const ECHOES: u32 = 5;
 const HOST: [&str; 2] = ["10.81.0.2", "fd81::2"];
 /// How long the program may take to be attached, on an emulated CPU.
-const START: std::time::Duration = std::time::Duration::from_secs(400);
+const START: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// Puts the host behind the first gateway, and lets it speak with the second.
 pub(super) fn run(guest: &Guest, gateways: &[Gateway<'_>; 2], keys: &[Keys; 2]) -> Result<String> {
