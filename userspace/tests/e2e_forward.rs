@@ -36,10 +36,28 @@ fn forwarding(more: &[&str]) -> Sites {
         sites.tunnel.ns(at).run("nft", rules).unwrap();
         until_forwarding(&sites, at);
     }
-    for v6 in [false, true] {
-        until_answered(&sites.hosts[0].ns, address(1, v6), SOON).unwrap();
-    }
+    until_passing(&sites);
     sites
+}
+
+/// Waits until both gateways know where packets for both hosts go: a card outside that is
+/// attached meanwhile comes first.
+fn until_passing(sites: &Sites) {
+    for v6 in [false, true] {
+        let host = &sites.hosts[0];
+        until_answered(&host.ns, address(1, v6), SOON).unwrap();
+        let passing = wait::until("packets past the kernels", SOON, || {
+            let before = [0, 1].map(|at| passed(sites, at));
+            echo(host, address(1, v6), &["-W", "1"]);
+            let after = [0, 1].map(|at| passed(sites, at));
+            let all = before.iter().flatten().zip(after.iter().flatten());
+            Ok(all
+                .into_iter()
+                .all(|(before, after)| after > before)
+                .then_some(()))
+        });
+        passing.unwrap();
+    }
 }
 
 /// What is said of the gateway's card towards its host.
@@ -234,6 +252,7 @@ fn a_neighbour_that_moved_is_found_again() {
         until_answered(&other.ns, address(1, v6), SOON).unwrap();
         transfer(&sites, 0, v6, 1 << 20).unwrap();
     }
+    until_passing(&sites);
     let before = passed(&sites, 1);
     transfer(&sites, 0, false, 1 << 20).unwrap();
     assert!(

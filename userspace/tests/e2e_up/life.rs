@@ -66,7 +66,11 @@ fn a_default_route_for_both_families_goes_up_and_down_without_a_trace() {
     machine.answered(BEYOND[0]);
     machine.signal(15);
     assert_eq!(machine.state(), before);
-    assert!(machine.log().ends_with(&format!("PostDown {name}\n")));
+    let last = format!("PostDown {name}\n");
+    let told = wait::until("PostDown", FIRST, || {
+        Ok(machine.log().ends_with(&last).then_some(()))
+    });
+    assert!(told.is_ok(), "{}", machine.log());
     assert!(!machine.journal().exists());
 
     // Either tool takes down what the other set up.
