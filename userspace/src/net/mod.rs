@@ -24,5 +24,6 @@ mod sys;
 pub mod timer;
 pub mod tun;
 pub mod udp;
+pub mod unix;
 
 pub use sys::set_thread_niceness;

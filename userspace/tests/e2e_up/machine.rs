@@ -151,7 +151,8 @@ impl<'a> Machine<'a> {
         assert!(status.success());
         wait::until("the daemon ends", FIRST, || {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let ended = stat.is_empty() || stat.contains(") Z ");
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+            let ended = stat.is_empty() || (stat.contains(") Z ") && threads <= 1);
             // Its threads may be ending still; the device goes with the last of them.
             Ok((ended && link::index(self.ns, &self.name).is_err()).then_some(()))
         })

@@ -1,5 +1,7 @@
 //! A tunnel taken down, from its journal alone.
 
+use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use super::{hooks, save, undo, up};
 use crate::control::names::InterfaceName;
 use crate::control::uapi::client::Client;
 use crate::control::uapi::socket;
+use crate::net::unix;
 
 /// How long a daemon may take to end after its device is gone.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,10 +39,37 @@ pub fn take_down(place: &Place, name: &InterfaceName, uapi: &Path) -> Result<()>
         }
         bail!(NotUp(name.clone()));
     };
+    let daemon = daemon(name, uapi);
     let result = from_journal(place, journal, name, uapi);
     drop(lock);
     ended(name, uapi);
+    if let Some(pid) = daemon.filter(|pid| *pid != std::process::id()) {
+        gone(pid);
+    }
     result
+}
+
+/// The process that serves the device.
+fn daemon(name: &InterfaceName, uapi: &Path) -> Option<u32> {
+    let stream = UnixStream::connect(socket::path(uapi, name)).ok()?;
+    unix::process_of(&stream).ok()
+}
+
+/// Waits until a process has ended, and what it holds went with it: XDP programs
+/// are on their cards as long as one of its threads is there.
+fn gone(pid: u32) {
+    let is_there = || {
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+            return false;
+        };
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        // One that nobody has waited for yet holds nothing.
+        !(stat.contains(") Z ") && threads <= 1)
+    };
+    let end = Instant::now() + PATIENCE;
+    while is_there() && Instant::now() < end {
+        thread::sleep(LOOK_EVERY);
+    }
 }
 
 /// The same under a lock that is held: `PreDown`, `SaveConfig`, every step,
@@ -119,7 +149,7 @@ fn ended(name: &InterfaceName, uapi: &Path) {
     let end = Instant::now() + PATIENCE;
     while path.exists() && Instant::now() < end {
         if socket::check_free(uapi, name).is_ok() {
-            let _ = std::fs::remove_file(&path);
+            let _ = fs::remove_file(&path);
             return;
         }
         thread::sleep(LOOK_EVERY);
