@@ -1,13 +1,15 @@
 //! The last step inwards: opened packets to the TUN device, or past the kernel's
 //! stack to a network card of the LAN side.
 
+use std::iter::Peekable;
 use std::net::IpAddr;
+use std::ptr;
 use std::sync::Arc;
 
 use super::forward::{self, Asked, Destinations, NextHop};
 use super::inbound::Job;
 use super::port::{DELIVERY_MAX, Port, Tunnel};
-use super::rings::{Opened, Rings};
+use super::rings::{Opened, Ring, Rings};
 use super::stats::WorkerStats;
 use super::taps::{Direction, Link, Side, Size, Who};
 use crate::drops::DropReason;
@@ -67,12 +69,12 @@ impl Delivery {
         for job in jobs {
             tap_inner(&port.tunnel, job);
         }
+        let packets = packets(jobs);
         if port.tunnel.forwarding.is_on() {
             let tunnel = Arc::clone(&port.tunnel);
             let destinations = tunnel.forwarding.destinations();
             let walk = Walk {
-                jobs,
-                next: Some((0, 0)),
+                packets: packets.peekable(),
                 last: None,
                 tunnel: &tunnel,
                 destinations: &destinations,
@@ -82,25 +84,29 @@ impl Delivery {
             };
             walk.forward(lan, &port.stats);
         } else {
-            for (job, content) in jobs.iter().enumerate() {
-                let packets = content.frame.packets();
-                self.places.extend(packets.iter().map(|p| Place {
-                    job,
-                    at: p.at,
-                    len: p.len,
-                }));
-            }
+            self.places.extend(packets.map(|(place, _)| place));
         }
         write_tun(jobs, &self.places, port);
     }
 }
 
+/// A packet and where it lies.
+type Placed<'a> = (Place, &'a [u8]);
+
+fn packets(jobs: &[Job]) -> impl Iterator<Item = Placed<'_>> {
+    jobs.iter().enumerate().flat_map(|(job, content)| {
+        let bytes = content.frame.bytes();
+        content.frame.packets().iter().map(move |packet| {
+            let (at, len) = (packet.at, packet.len);
+            (Place { job, at, len }, &bytes[at..at + len])
+        })
+    })
+}
+
 /// Goes through the packets of some jobs: each to a ring, or to its place among
 /// those for the TUN device.
-struct Walk<'a> {
-    jobs: &'a [Job],
-    /// Job and packet to look at next.
-    next: Option<(usize, usize)>,
+struct Walk<'a, I: Iterator<Item = Placed<'a>>> {
+    packets: Peekable<I>,
     /// What was found for the last destination: mostly it is that of the next packet.
     last: Option<(IpAddr, Option<&'a NextHop>)>,
     tunnel: &'a Tunnel,
@@ -110,23 +116,28 @@ struct Walk<'a> {
     now: BootTime,
 }
 
-impl<'a> Walk<'a> {
+impl<'a, I: Iterator<Item = Placed<'a>>> Walk<'a, I> {
     fn forward(mut self, lan: &mut Rings, stats: &WorkerStats) {
-        while let Some((hop, packet)) = self.peek(lan) {
-            let ifindex = hop.ifindex();
-            let Some(ring) = lan.own_of(ifindex) else {
-                unreachable!("it agreed to take the packet");
+        while let Some((place, packet)) = self.packets.peek().copied() {
+            let hop = self.hop(packet);
+            let ring = hop.and_then(|hop| Some((hop, lan.own_of(hop.ifindex())?)));
+            let takes =
+                |ring: &Ring, hop| ring.is_up(self.now) && packet.len() <= ring.longest(hop);
+            let Some((hop, ring)) = ring.filter(|(hop, ring)| takes(ring, hop)) else {
+                self.places.push(place);
+                self.packets.next();
+                continue;
             };
-            let mut sent = ring.forward(self.run(hop, packet));
+            let longest = ring.longest(hop);
+            let mut sent = ring.forward(self.run(hop, longest));
             if sent == 0 {
                 // Full: the kernel has not looked at it yet.
                 ring.kick(self.now);
-                sent = ring.forward(self.run(hop, packet));
+                sent = ring.forward(self.run(hop, longest));
             }
             if sent == 0 {
                 stats.drops.count(DropReason::LanFull);
-                self.step();
-                continue;
+                self.packets.next();
             }
             stats.inner_rx_packets.add(sent as u64);
             stats.forwarded_rx_packets.add(sent as u64);
@@ -134,77 +145,20 @@ impl<'a> Walk<'a> {
         lan.kick(self.now);
     }
 
-    /// The packet that is next, if it leaves by a ring; those before it that do not
-    /// get their places.
-    fn peek(&mut self, lan: &mut Rings) -> Option<(&'a NextHop, &'a [u8])> {
-        loop {
-            let (place, packet) = self.packet()?;
-            let hop = self.hop(packet).filter(|hop| {
-                let ring = lan.own_of(hop.ifindex());
-                ring.is_some_and(|ring| ring.is_up(self.now) && ring.forwards(hop, packet.len()))
-            });
-            if let Some(hop) = hop {
-                return Some((hop, packet));
-            }
-            self.places.push(place);
-            self.step();
-        }
-    }
-
-    /// This packet, and those behind it that leave by the same hop.
+    /// The packets that come next and leave by this hop.
     fn run(
         &mut self,
         hop: &'a NextHop,
-        first: &'a [u8],
+        longest: usize,
     ) -> impl Iterator<Item = (&'a NextHop, &'a [u8])> {
-        let mut first = Some(first);
         std::iter::from_fn(move || {
-            if let Some(first) = first.take() {
-                self.step();
-                return Some((hop, first));
-            }
-            let (_, packet) = self.packet()?;
-            let same = self
-                .hop(packet)
-                .is_some_and(|other| std::ptr::eq(other, hop));
-            (same && packet.len() <= hop.mtu()).then(|| {
-                self.step();
+            let (_, packet) = *self.packets.peek()?;
+            let same = self.hop(packet).is_some_and(|other| ptr::eq(other, hop));
+            (same && packet.len() <= longest).then(|| {
+                self.packets.next();
                 (hop, packet)
             })
         })
-    }
-
-    /// The packet that is next.
-    fn packet(&self) -> Option<(Place, &'a [u8])> {
-        let (mut job, mut at) = self.next?;
-        loop {
-            let content = self.jobs.get(job)?;
-            if let Some(packet) = content.frame.packets().get(at) {
-                let place = Place {
-                    job,
-                    at: packet.at,
-                    len: packet.len,
-                };
-                let bytes = &content.frame.bytes()[packet.at..packet.at + packet.len];
-                return Some((place, bytes));
-            }
-            (job, at) = (job + 1, 0);
-        }
-    }
-
-    /// Goes on to the one behind it.
-    fn step(&mut self) {
-        let Some((mut job, mut at)) = self.next else {
-            return;
-        };
-        while let Some(content) = self.jobs.get(job) {
-            if at < content.frame.packets().len() {
-                self.next = Some((job, at + 1));
-                return;
-            }
-            (job, at) = (job + 1, 0);
-        }
-        self.next = None;
     }
 
     /// Where a packet leaves past the kernel's stack; `None` if it does not.

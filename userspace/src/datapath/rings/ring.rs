@@ -321,14 +321,15 @@ impl Ring {
         Ok(())
     }
 
-    /// Whether a packet of `len` bytes can leave here by this hop.
+    /// Bytes of the longest packet that can leave here by this hop.
     #[must_use]
-    pub fn forwards(&self, hop: &NextHop, len: usize) -> bool {
-        len <= hop.mtu() && RX_HEADROOM as usize + len <= self.umem.frame_size()
+    pub fn longest(&self, hop: &NextHop) -> usize {
+        let room = self.umem.frame_size().saturating_sub(RX_HEADROOM as usize);
+        hop.mtu().min(room)
     }
 
-    /// Transmits packets that came out of a tunnel, each of which
-    /// [`forwards`](Self::forwards) agreed to, with one hop less. Returns how many
+    /// Transmits packets that came out of a tunnel, none longer than
+    /// [`longest`](Self::longest), with one hop less. Returns how many
     /// there was room for. The kernel is called by [`kick`](Self::kick).
     pub fn forward<'a>(
         &mut self,

@@ -80,8 +80,12 @@ fn framed(packet: &[u8]) -> Vec<u8> {
 }
 
 fn hop(to: IpAddr) -> NextHop {
+    NextHop::new(&lan_hop(to))
+}
+
+fn lan_hop(to: IpAddr) -> Hop {
     let own = if to.is_ipv4() { inner4(99) } else { inner6(99) };
-    NextHop::new(&Hop {
+    Hop {
         ifindex: LAN,
         source_mac: GATEWAY,
         next_hop_mac: CLIENT,
@@ -89,7 +93,7 @@ fn hop(to: IpAddr) -> NextHop {
         addresses: Addresses::new(own, to).expect("one family"),
         mtu: MTU,
         hop_limit: 64,
-    })
+    }
 }
 
 /// Host `at` knows that these are clients.
@@ -198,6 +202,35 @@ fn what_is_for_a_client_leaves_by_the_card_and_the_rest_by_the_device() {
     let longest = [to_client(4, MTU as usize - 20 - 4)];
     assert_eq!(send(&mut net, &longest), Vec::<Vec<u8>>::new());
     assert_eq!(lan.collect(u32::MAX).len(), 1);
+    assert_eq!(net.dropped(1), []);
+    settle(net, vec![(1, lan)]);
+}
+
+/// A card may have a larger MTU than its frames hold.
+#[test]
+fn what_no_frame_holds_goes_by_the_device_also_behind_what_one_holds() {
+    let options = Options {
+        mtu: 9000,
+        frame_size: 4096,
+        ..Options::default()
+    };
+    let mut net = Net::new(807, options);
+    let small = Options {
+        frame_size: 2048,
+        ..options
+    };
+    let mut lan = Lan::at(&mut net, 1, &small);
+    let to = inner4(1);
+    let hop = NextHop::new(&Hop {
+        mtu: 9000,
+        ..lan_hop(to)
+    });
+    let known: Destinations = [(to, Some(Arc::new(hop)))].into();
+    net.hosts[1].port(0).tunnel.forwarding.publish(known);
+    let (short, long) = (numbered(0, 1, 1, 1000, 0), numbered(0, 1, 2, 3000, 0));
+    let packets = [&short, &long, &short].map(Clone::clone);
+    assert_eq!(send(&mut net, &packets), [long]);
+    assert_eq!(lan.collect(u32::MAX), vec![one_hop_less(&short); 2]);
     assert_eq!(net.dropped(1), []);
     settle(net, vec![(1, lan)]);
 }

@@ -421,9 +421,16 @@ pub const DATAPATH: &[Mutation] = &[
     mutation(
         "what is longer than the card takes leaves by it",
         "rings/ring.rs",
-        "len <= hop.mtu() && RX_HEADROOM",
-        "len <= hop.mtu() + 1 && RX_HEADROOM",
+        "hop.mtu().min(room)",
+        "(hop.mtu() + 1).min(room)",
         "ring_path::forward::what_is_for_a_client_leaves_by_the_card_and_the_rest_by_the_device",
+    ),
+    mutation(
+        "what no frame holds leaves by the card behind what one holds",
+        "delivery.rs",
+        "(same && packet.len() <= longest)",
+        "(same && packet.len() <= hop.mtu())",
+        "ring_path::forward::what_no_frame_holds_goes_by_the_device_also_behind_what_one_holds",
     ),
     mutation(
         "a checksum that a client left to its card stays so",
