@@ -129,12 +129,8 @@ fn echo(host: &Host, to: IpAddr, more: &[&str]) -> String {
 fn transfers_pass_the_kernels_by_both_ways_in_both_families() {
     let sites = forwarding(&[]);
     // With offload the hosts leave checksums to a card that there is not.
-    for offload in ["off", "on"] {
-        for host in &sites.hosts {
-            host.ns
-                .run("ethtool", ["-K", &host.device, "tx", offload])
-                .unwrap();
-        }
+    for offload in [false, true] {
+        sites.set_offload(offload);
         for (from, v6) in [(0, false), (1, false), (0, true), (1, true)] {
             let before = [0, 1].map(|at| (passed(&sites, at), by_kernel(&sites, at)));
             transfer(&sites, from, v6, 8 << 20).unwrap();

@@ -85,12 +85,8 @@ fn hosts_behind_the_gateways_are_told_what_fits() {
         let sites = sites(&[], mtu);
         // Without offload the hosts fill in the checksum themselves; with it they leave it
         // partial, and what forwards the packet has to know.
-        for offload in ["off", "on"] {
-            for host in &sites.hosts {
-                host.ns
-                    .run("ethtool", ["-K", &host.device, "tx", offload])
-                    .unwrap();
-            }
+        for offload in [false, true] {
+            sites.set_offload(offload);
             for (from, v6) in [(0, false), (1, false), (0, true), (1, true)] {
                 let fits = if v6 { mtu - 60 } else { mtu - 40 };
                 let told = transfer(&sites, from, v6, &bulk()).unwrap();

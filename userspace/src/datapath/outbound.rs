@@ -97,9 +97,7 @@ impl Outbound {
         }
         port.send_runs(rings, now);
     }
-}
 
-impl Outbound {
     /// Serves a LAN ring once: at most [`BATCH`](super::rings::ring::BATCH) packets,
     /// for whichever of the worker's devices they are. False if there is no room
     /// outside and they have to wait in the ring.
@@ -110,8 +108,7 @@ impl Outbound {
         rings: &mut Rings,
         now: BootTime,
     ) -> bool {
-        let is_open = |port: &Port| port.runs.is_empty() && port.blocked == Blocked::No;
-        if !ports.iter().flatten().all(|port| is_open(port)) {
+        if ports.iter().flatten().any(|port| port.holds_clients()) {
             return false;
         }
         let mut frames = ring.receive();

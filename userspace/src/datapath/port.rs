@@ -313,6 +313,14 @@ impl Port {
         self.blocked = self.runs.send(&mut outside, &self.stats);
     }
 
+    /// Whether clients have to wait in their card's ring: there is no room outside
+    /// for what they send.
+    #[must_use]
+    pub fn holds_clients(&self) -> bool {
+        let full = !self.runs.is_empty() || self.blocked != Blocked::No;
+        full && self.tunnel.forwarding.is_on()
+    }
+
     /// Whether there may be something to do without waiting for an event.
     #[must_use]
     pub fn has_work(&self) -> bool {

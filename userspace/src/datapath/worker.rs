@@ -295,10 +295,8 @@ impl Worker {
     /// How long there is nothing to do without an event; none: for ever.
     fn timeout(&mut self) -> Option<Duration> {
         let mut ports = self.ports.iter().flatten();
-        let full = ports.clone().any(|port| port.blocked != Blocked::No);
-        // What came by a LAN ring waits there while there is no room outside.
         let busy = self.rings.is_ready()
-            || (self.lan.is_ready() && !full)
+            || (self.lan.is_ready() && !ports.clone().any(|port| port.holds_clients()))
             || ports.any(|port| port.has_work());
         self.team.set_free(!busy);
         if busy {
@@ -457,9 +455,12 @@ impl Worker {
             let Way::Own(mut ring) = way else { continue };
             ring.mark_ready();
             for _ in 0..RING_ROUNDS {
-                let (ports, rings) = (&mut self.ports, &mut self.rings);
-                if !ring.is_ready() || !self.outbound.serve_lan(&mut ring, ports, rings, now) {
+                if !ring.is_ready() {
                     break;
+                }
+                let (ports, rings) = (&mut self.ports, &mut self.rings);
+                if !self.outbound.serve_lan(&mut ring, ports, rings, now) {
+                    ring.discard(now);
                 }
             }
             ring.kick(now);

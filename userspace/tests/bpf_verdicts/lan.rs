@@ -249,7 +249,8 @@ impl Gateway {
         Kernel::new(program)
     }
 
-    /// Runs in the namespace, as the kernel's routes are those of it.
+    /// Runs in the namespace, as the kernel's routes are those of it, with an AF_XDP
+    /// socket in its place.
     fn within(&self, run: impl FnOnce(&mut Kernel<LanProgram>) + Send) {
         self.within_with(self.tunnel, run);
     }
@@ -258,6 +259,8 @@ impl Gateway {
     fn within_with(&self, tunnel: u32, run: impl FnOnce(&mut Kernel<LanProgram>) + Send) {
         let tested = || {
             let mut kernel = self.kernel(tunnel);
+            let socket = ringtun_lab::xdp_socket()?;
+            kernel.program.cards().set_socket(PLACE, socket.as_fd())?;
             run(&mut kernel);
             kernel.finish();
             Ok(())
@@ -271,13 +274,9 @@ const PLACE: u32 = World::INTERFACE.first_socket;
 #[test]
 fn what_may_go_past_the_kernel_goes_and_nothing_else() {
     Gateway::new().within(|kernel| {
-        let socket = ringtun_lab::xdp_socket().unwrap();
-        for there in [false, true, false] {
-            let cards = kernel.program.cards();
-            if there {
-                cards.set_socket(PLACE, socket.as_fd()).unwrap();
-            } else {
-                cards.remove_socket(PLACE).unwrap();
+        for there in [true, false] {
+            if !there {
+                kernel.program.cards().remove_socket(PLACE).unwrap();
             }
             for fixture in forward::all() {
                 let verdict = match fixture.verdict {
@@ -294,12 +293,6 @@ fn what_may_go_past_the_kernel_goes_and_nothing_else() {
 #[test]
 fn host_and_kernel_forward_the_same_of_100_000_random_frames() {
     Gateway::new().within(|kernel| {
-        let socket = ringtun_lab::xdp_socket().unwrap();
-        kernel
-            .program
-            .cards()
-            .set_socket(PLACE, socket.as_fd())
-            .unwrap();
         let mut fixtures = long_enough();
         fixtures.extend(forward::all());
         let frames: Vec<_> = fixtures.into_iter().map(|f| f.frame).collect();
@@ -325,12 +318,6 @@ fn host_and_kernel_forward_the_same_of_100_000_random_frames() {
 fn what_the_kernel_routes_to_another_device_is_its_own() {
     let gateway = Gateway::new();
     gateway.within_with(gateway.tunnel + 1, |kernel| {
-        let socket = ringtun_lab::xdp_socket().unwrap();
-        kernel
-            .program
-            .cards()
-            .set_socket(PLACE, socket.as_fd())
-            .unwrap();
         let passing = forward::all();
         let passing = passing.iter().filter(|f| f.verdict == Verdict::Forwarded);
         for fixture in passing {
@@ -344,12 +331,6 @@ fn what_the_kernel_routes_to_another_device_is_its_own() {
 fn a_host_that_does_not_forward_forwards_nothing_past_its_kernel_either() {
     let gateway = Gateway::new();
     gateway.within(|kernel| {
-        let socket = ringtun_lab::xdp_socket().unwrap();
-        kernel
-            .program
-            .cards()
-            .set_socket(PLACE, socket.as_fd())
-            .unwrap();
         let passing = forward::all();
         let passing = passing.iter().filter(|f| f.verdict == Verdict::Forwarded);
         for (on, verdict) in [(0, Verdict::ForwardElsewhere), (1, Verdict::Forwarded)] {

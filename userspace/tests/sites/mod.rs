@@ -80,6 +80,15 @@ impl Sites {
         host
     }
 
+    /// Whether the hosts leave checksums to their cards, which for a veth means to nobody.
+    pub fn set_offload(&self, on: bool) {
+        let on = if on { "on" } else { "off" };
+        for host in &self.hosts {
+            let arguments = ["-K", &host.device, "tx", on];
+            host.ns.run("ethtool", arguments).unwrap();
+        }
+    }
+
     /// What `ringtun show` says of a gateway.
     pub fn show(&self, at: usize) -> Value {
         let ringtun = e2e::ringtun();

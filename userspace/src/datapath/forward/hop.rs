@@ -2,20 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use crate::net::outer::Hop;
-
-/// Bytes of the longest Ethernet header: addresses, two tags, type.
-pub const ETHERNET_MAX: usize = 22;
-const IPV4: [u8; 2] = [0x08, 0x00];
-const IPV6: [u8; 2] = [0x86, 0xdd];
+use crate::net::outer::{Ethernet, Hop};
 
 /// The Ethernet header of packets to one destination, and the card that they leave
 /// by. Made by control, shared by all workers.
 #[derive(Debug)]
 pub struct NextHop {
     ifindex: u32,
-    header: [u8; ETHERNET_MAX],
-    len: u8,
+    header: Ethernet,
     mtu: u16,
     used: AtomicBool,
 }
@@ -23,7 +17,7 @@ pub struct NextHop {
 impl PartialEq for NextHop {
     /// Whether packets leave the same way.
     fn eq(&self, other: &Self) -> bool {
-        let way = |hop: &Self| (hop.ifindex, hop.header, hop.len, hop.mtu);
+        let way = |hop: &Self| (hop.ifindex, hop.header, hop.mtu);
         way(self) == way(other)
     }
 }
@@ -32,23 +26,9 @@ impl NextHop {
     /// For packets to the address that the hop was looked up for.
     #[must_use]
     pub fn new(hop: &Hop) -> Self {
-        let mut header = [0; ETHERNET_MAX];
-        let mut len = 0;
-        let mut put = |part: &[u8]| {
-            header[len..len + part.len()].copy_from_slice(part);
-            len += part.len();
-        };
-        put(&hop.next_hop_mac.0);
-        put(&hop.source_mac.0);
-        for tag in hop.tags.as_slice() {
-            put(&tag.bytes());
-        }
-        let v4 = hop.addresses.destination().is_ipv4();
-        put(if v4 { &IPV4 } else { &IPV6 });
         Self {
             ifindex: hop.ifindex,
-            header,
-            len: len as u8,
+            header: Ethernet::of(hop),
             mtu: hop.mtu.min(u16::MAX.into()) as u16,
             used: AtomicBool::new(false),
         }
@@ -63,7 +43,7 @@ impl NextHop {
     /// What stands in front of the packet.
     #[must_use]
     pub fn header(&self) -> &[u8] {
-        &self.header[..usize::from(self.len)]
+        self.header.as_slice()
     }
 
     /// Bytes of the longest packet.
@@ -90,7 +70,7 @@ impl NextHop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::outer::{Addresses, Mac, Tag, Tags};
+    use crate::net::outer::{Addresses, ETHERNET_MAX, Mac, Tag, Tags};
 
     fn hop(destination: &str, tags: Tags) -> Hop {
         let v4 = destination.contains('.');

@@ -188,6 +188,14 @@ impl Ring {
         self.umem.give_back(frame);
     }
 
+    /// Gives up a batch that nobody has a place for.
+    pub fn discard(&mut self, now: BootTime) {
+        let mut frames = self.receive();
+        self.stats.stray.add(frames.len() as u64);
+        frames.drain(..).for_each(|frame| self.free(frame));
+        self.refill(frames, now);
+    }
+
     /// Ends a batch: keeps the empty list for the next one, and lets the kernel
     /// have frames to receive into, but not those for transmitting: a device that
     /// receives into the UMEM itself would keep them all in rings of its own.

@@ -4,6 +4,7 @@
 //! * [`Flow`]: from one local port to one endpoint: what a hop is looked up for.
 //! * [`Hop`]: where its frames go: physical device, MAC addresses, VLAN tags,
 //!   IP addresses, MTU. [`net::hops`](super::hops) finds it.
+//! * [`Ethernet`]: its Ethernet header.
 //! * [`Template`]: the headers of one flow, written per packet.
 //! * [`Identifications`]: distinct IPv4 identifications per worker.
 //!
@@ -12,11 +13,13 @@
 //!                              IPv6 40  UDP 8   payload      62 to 70 bytes
 //! ```
 
+mod ethernet;
 mod flow;
 mod hop;
 mod identification;
 mod template;
 
+pub use ethernet::{ETHERNET_MAX, Ethernet};
 pub use flow::Flow;
 pub use hop::{Addresses, Hop, Mac, Tag, Tags};
 pub use identification::Identifications;

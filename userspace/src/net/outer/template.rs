@@ -1,20 +1,15 @@
 //! The headers of one flow.
 
+use super::ethernet::{ETHERNET_MAX, Ethernet};
 use super::hop::{Addresses, Hop};
 use ringtun_common::checksum::Sum;
 use ringtun_common::ip::{IPV4_LEN, IPV6_LEN, Ipv4, Ipv6, UDP, UDP_LEN, Udp};
-use ringtun_common::packet::MAX_VLAN_TAGS;
 use std::hash::{DefaultHasher, Hasher};
 use thiserror::Error;
 
-const MACS_LEN: usize = 12;
-const TAG_LEN: usize = 4;
-const ETHERTYPE_LEN: usize = 2;
-
 /// Bytes of the longest headers: Ethernet, two tags, IPv6, UDP. Keep as much
 /// room in front of a payload.
-pub const HEADERS_MAX: usize =
-    MACS_LEN + MAX_VLAN_TAGS * TAG_LEN + ETHERTYPE_LEN + IPV6_LEN + UDP_LEN;
+pub const HEADERS_MAX: usize = ETHERNET_MAX + IPV6_LEN + UDP_LEN;
 
 /// The checksum field within a UDP header.
 const UDP_CHECKSUM_AT: u16 = 6;
@@ -110,18 +105,13 @@ impl Template {
             bytes: [0; HEADERS_MAX],
             len: 0,
         };
-        bytes.put(&hop.next_hop_mac.0);
-        bytes.put(&hop.source_mac.0);
-        for tag in hop.tags.as_slice() {
-            bytes.put(&tag.bytes());
-        }
-        let ip_at = bytes.len + ETHERTYPE_LEN;
+        bytes.put(Ethernet::of(hop).as_slice());
+        let ip_at = bytes.len;
         let (v6, ip_len) = match hop.addresses {
             Addresses::V4 {
                 source,
                 destination,
             } => {
-                bytes.put(&0x0800u16.to_be_bytes());
                 // Version 4, five words; DF clear, no fragment.
                 bytes.put(&[0x45, 0, 0, 0, 0, 0, 0, 0, hop.hop_limit, UDP, 0, 0]);
                 bytes.put(&source.octets());
@@ -132,7 +122,6 @@ impl Template {
                 source,
                 destination,
             } => {
-                bytes.put(&0x86ddu16.to_be_bytes());
                 let label = flow_label(&hop.addresses, source_port, destination_port);
                 bytes.put(&(6 << 28 | label).to_be_bytes());
                 bytes.put(&[0, 0, UDP, hop.hop_limit]);

@@ -438,6 +438,28 @@ fn clients_wait_in_the_ring_while_there_is_no_room_outside() {
     settle(net, vec![(0, lan)]);
 }
 
+/// A device that does not forward may have no room for as long as it likes.
+#[test]
+fn clients_of_one_device_do_not_wait_for_another_that_has_none() {
+    let options = Options {
+        devices: 2,
+        ..Options::default()
+    };
+    let mut net = Net::new(808, options);
+    let mut lan = Lan::at(&mut net, 0, &options);
+    net.hosts[0].port(1).blocked = Blocked::Socket;
+    let packet = numbered(0, 1, 1, 50, 0);
+    assert!(lan.send(&packet));
+    assert_eq!(forward(&mut net), (true, vec![one_hop_less(&packet)]));
+    // One that forwards is waited for: the packet may be for it.
+    net.hosts[0].port(1).tunnel.forwarding.set(true);
+    assert!(lan.send(&packet));
+    assert!(!forward(&mut net).0);
+    net.hosts[0].port(1).blocked = Blocked::No;
+    assert_eq!(forward(&mut net), (true, vec![one_hop_less(&packet)]));
+    settle(net, vec![(0, lan)]);
+}
+
 #[test]
 fn a_worker_without_the_card_lets_one_deliver_that_has_it() {
     let options = Options::default();

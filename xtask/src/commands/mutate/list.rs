@@ -448,10 +448,17 @@ pub const DATAPATH: &[Mutation] = &[
     ),
     mutation(
         "clients are served while there is no room outside",
-        "outbound.rs",
-        "port.runs.is_empty() && port.blocked == Blocked::No;\n        if !ports",
-        "port.runs.is_empty() || port.blocked != Blocked::No;\n        if !ports",
+        "port.rs",
+        "!self.runs.is_empty() || self.blocked != Blocked::No;",
+        "!self.runs.is_empty() && self.blocked == Blocked::No;",
         "ring_path::forward::clients_wait_in_the_ring_while_there_is_no_room_outside",
+    ),
+    mutation(
+        "clients wait for devices that do not forward",
+        "port.rs",
+        "full && self.tunnel.forwarding.is_on()",
+        "full && (self.tunnel.forwarding.is_on() || true)",
+        "ring_path::forward::clients_of_one_device_do_not_wait_for_another_that_has_none",
     ),
     mutation(
         "what a full card does not take is lost in silence",
