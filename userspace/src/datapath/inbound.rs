@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use ringtun_common::mss::Limits;
-
+use super::check::Check;
 use super::delivery::Delivery;
 use super::frames::{FRAME_LEN, Frame, FramePool, SEGMENTS_MAX};
 use super::handshakes::Queues;
 use super::lane::{Lane, Turn};
-use super::mss;
 use super::port::{self, Port, Tunnel};
 use super::rings::{RelayInbox, Ring, Rings, arrival};
 pub use super::sort::Datagram;
@@ -21,10 +19,9 @@ use crate::net::udp::{RecvBatch, UdpSocket};
 use crate::tunnel::cell::PeerCell;
 use crate::tunnel::endpoint::Endpoint;
 use crate::tunnel::keypair::Keypair;
-use crate::tunnel::messages::KEEPALIVE_LEN;
 use crate::tunnel::owners::Owners;
 use crate::tunnel::time::BootTime;
-use crate::tunnel::transport::{self, Amount, Ecn};
+use crate::tunnel::transport::Ecn;
 
 /// Datagrams, each possibly of many packets, per receive call.
 const BATCH: usize = 8;
@@ -443,62 +440,4 @@ fn listening(ports: &[Option<Box<Port>>], port: u16) -> Option<usize> {
     ports
         .iter()
         .position(|p| p.as_ref().is_some_and(|p| p.tunnel.listens_on(port)))
-}
-
-/// The in-order part of a batch.
-struct Check<'a> {
-    owners: Owners<'a>,
-    limits: Option<Limits>,
-    stats: &'a WorkerStats,
-    now: BootTime,
-}
-
-impl Check<'_> {
-    /// Replay window, then roaming and timers, then what is inside. Packets that
-    /// fail are counted and go.
-    fn join(&self, job: &mut Job) {
-        let (bytes, packets) = job.frame.parts_mut();
-        let mut replayed = 0;
-        {
-            let mut window = job.keypair.admit();
-            packets.retain(|p| {
-                let fresh = window.accept(p.counter);
-                replayed += u64::from(!fresh);
-                fresh
-            });
-        }
-        if replayed > 0 {
-            self.stats.drops.add(DropReason::Replay, replayed);
-        }
-        if packets.is_empty() {
-            return;
-        }
-        let data = packets.iter().any(|p| p.len > 0);
-        let bytes_outside: usize = packets.iter().map(|p| p.len + KEEPALIVE_LEN).sum();
-        let outer = Amount {
-            packets: packets.len() as u64,
-            bytes: bytes_outside as u64,
-        };
-        let (cell, keypair) = (&job.cell, &job.keypair);
-        if transport::received(cell, keypair, self.now, &job.from, outer, data) {
-            self.stats.roamed.add(1);
-        }
-        packets.retain_mut(|p| {
-            if p.len == 0 {
-                return false; // a keepalive
-            }
-            let inner = &mut bytes[p.at..p.at + p.len];
-            match transport::check_inner(&self.owners, cell, inner, job.ecn) {
-                Ok(len) => {
-                    p.len = len;
-                    mss::clamp(&mut inner[..len], self.limits.as_ref(), self.stats);
-                    true
-                }
-                Err(reason) => {
-                    self.stats.drops.count(reason);
-                    false
-                }
-            }
-        });
-    }
 }

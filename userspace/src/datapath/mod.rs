@@ -14,6 +14,7 @@
 //! lock, makes no allocation and no log line per packet, and reads the clock
 //! once per batch. Peers reach it through the snapshot that control swaps.
 
+mod check;
 mod delivery;
 pub mod forward;
 pub mod frames;

@@ -64,7 +64,7 @@ pub trait Subject {
         let times = original.matches(mutation.search).count();
         ensure!(
             times == 1,
-            "{}: {:?} is there {times} times: adapt `{}` in xtask/src/commands/mutate/list.rs",
+            "{}: {:?} is there {times} times: adapt `{}` in xtask/src/commands/mutate/list/",
             path.display(),
             mutation.search,
             mutation.name

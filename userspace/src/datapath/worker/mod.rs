@@ -3,172 +3,43 @@
 //! It waits for events only when none of its sources has anything left, and
 //! serves them in rounds of bounded size, so that a bulk transfer in one
 //! direction or device cannot starve the others.
+//!
+//! * [`handle`]: control's end.
+//! * `sources`: what it waits for.
+
+pub mod handle;
+mod sources;
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Registry, Token, Waker};
-use tokio::sync::oneshot;
+use mio::{Events, Interest, Poll, Registry, Token};
 
-use super::frames::FramePool;
-use super::handshakes::Queues;
+pub use handle::{Command, FRAMES, Handle};
+use sources::{
+    RING, SOURCES, TUN, V4, WAKE, raw, registration, ring_of, ring_token, unwatch, unwatch_ring,
+};
+
 use super::inbound::Inbound;
 use super::outbound::Outbound;
 use super::port::{Event, Port};
-use super::rings::{Doorbell, ROOM_EVERY, RelayInbox, Ring, Rings, Way, ring};
+use super::rings::{Doorbell, ROOM_EVERY, RelayInbox, Rings, Way, ring};
 use super::runs::Blocked;
 use super::taps::Side;
-use super::team::{Membership, Team};
+use super::team::Membership;
 use crate::drops::DropReason;
 use crate::net::clock;
-use crate::net::udp::{UdpSocket, UdpSockets};
+use crate::net::udp::UdpSockets;
 use crate::tunnel::time::BootTime;
 use crate::xsk::RingSizes;
-
-/// Frames of one worker: receive batch, send runs and what waits in lanes.
-pub const FRAMES: usize = 64;
 
 /// Batches from one ring before the other sources get their turn: as many packets
 /// as the TUN devices may send meanwhile, or a ring of a few hundred entries
 /// overflows during their turn.
 const BATCHES_PER_ROUND: usize = 8;
-
-const WAKE: Token = Token(usize::MAX);
-/// Tokens of rings begin here: interface index and queue below.
-const RING: usize = 1 << 62;
-const RING_QUEUE_BITS: u32 = 16;
-const SOURCES: usize = 4;
-const TUN: usize = 0;
-const V4: usize = 1;
-const V6: usize = 2;
-
-/// What control asks of a worker.
-pub enum Command {
-    /// Serve a device from now on.
-    Add(Box<Port>),
-    /// Stop serving it, close the queue.
-    Remove(String),
-    /// Use these sockets from now on, or none.
-    Sockets(String, Option<Box<UdpSockets>>),
-    /// Packets to and from a network card, outside or on the LAN side, can go this
-    /// way from now on.
-    AddWay(Side, Way),
-    /// They no longer do. Tells when the last ring of the card is closed here.
-    RemoveWays(u32, oneshot::Sender<()>),
-    /// End the thread.
-    Stop,
-}
-
-/// Control's end of a worker; dropping it ends the thread.
-#[derive(Debug)]
-pub struct Handle {
-    commands: Arc<SegQueue<Command>>,
-    bell: Arc<Doorbell>,
-    inbox: Arc<RelayInbox>,
-    frames: Arc<FramePool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl std::fmt::Debug for Command {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Add(_) => "Add",
-            Self::Remove(_) => "Remove",
-            Self::Sockets(..) => "Sockets",
-            Self::AddWay(..) => "AddWay",
-            Self::RemoveWays(..) => "RemoveWays",
-            Self::Stop => "Stop",
-        })
-    }
-}
-
-impl Handle {
-    /// Starts worker number `index` of a team.
-    ///
-    /// # Errors
-    /// When epoll, an eventfd or a thread cannot be made.
-    pub fn start(index: usize, queues: Arc<Queues>, team: &Arc<Team>) -> io::Result<Self> {
-        let poll = Poll::new()?;
-        let bell = Arc::new(Doorbell::new(Waker::new(poll.registry(), WAKE)?));
-        let inbox = RelayInbox::new(Arc::clone(&bell));
-        let commands = Arc::new(SegQueue::new());
-        let frames = FramePool::new(FRAMES);
-        let team = Arc::new(Membership::new(team, index, &bell));
-        let mut inbound = Inbound::new(Arc::clone(&frames), queues);
-        inbound.join(Arc::clone(&team));
-        let mut worker = Worker {
-            poll,
-            commands: Arc::clone(&commands),
-            inbound,
-            outbound: Outbound::new(Arc::clone(&frames)),
-            ports: Vec::new(),
-            rings: Rings::default(),
-            lan: Rings::default(),
-            inbox: Arc::clone(&inbox),
-            bell: Arc::clone(&bell),
-            team,
-            first: 0,
-        };
-        let thread = thread::Builder::new()
-            .name(format!("worker-{index}"))
-            .spawn(move || worker.run())?;
-        Ok(Self {
-            commands,
-            bell,
-            inbox,
-            frames,
-            thread: Some(thread),
-        })
-    }
-
-    /// Gives the worker something to do.
-    pub fn send(&self, command: Command) {
-        self.commands.push(command);
-        if let Err(error) = self.bell.ring() {
-            tracing::error!(%error, "cannot wake a worker");
-        }
-    }
-
-    /// Where other workers leave runs for the rings of this one.
-    #[must_use]
-    pub fn inbox(&self) -> &Arc<RelayInbox> {
-        &self.inbox
-    }
-
-    /// Whether its thread is no more.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-
-    /// Times that the worker went to sleep and woke up.
-    #[must_use]
-    pub fn wakeups(&self) -> u64 {
-        self.bell.wakeups()
-    }
-
-    /// The worker's frames: how many there are and how many are in use.
-    #[must_use]
-    pub fn frames(&self) -> &Arc<FramePool> {
-        &self.frames
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.send(Command::Stop);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("a worker panicked");
-        }
-    }
-}
 
 struct Worker {
     poll: Poll,
@@ -240,7 +111,7 @@ impl Worker {
             for ring in self.rings.own().chain(self.lan.own()) {
                 if let Some(error) = ring.take_failure() {
                     let (ifindex, queue) = (ring.ifindex(), ring.queue());
-                    tracing::warn!(%error, ifindex, queue, "an AF_XDP ring ended, packets go by the socket");
+                    tracing::warn!(%error, ifindex, queue, "an AF_XDP ring ended, its packets go by the kernel");
                 }
             }
         }
@@ -492,48 +363,6 @@ impl Worker {
 
 /// Rounds that empty the longest receive ring.
 const RING_ROUNDS: usize = RingSizes::MAX as usize / ring::BATCH;
-
-fn ring_token(ifindex: u32, queue: u32) -> Token {
-    let queue = queue as usize & ((1 << RING_QUEUE_BITS) - 1);
-    Token(RING | (ifindex as usize) << RING_QUEUE_BITS | queue)
-}
-
-fn ring_of(token: usize) -> (u32, u32) {
-    let ifindex = (token & !RING) >> RING_QUEUE_BITS;
-    let queue = token & ((1 << RING_QUEUE_BITS) - 1);
-    (ifindex as u32, queue as u32)
-}
-
-/// How a socket of the port at `at` is watched.
-fn registration(at: usize, socket: &UdpSocket, room: bool) -> (Token, Interest) {
-    let kind = if socket.is_ipv6() { V6 } else { V4 };
-    let interest = if room {
-        Interest::READABLE | Interest::WRITABLE
-    } else {
-        Interest::READABLE
-    };
-    (Token(at * SOURCES + kind), interest)
-}
-
-fn raw(fd: &impl AsFd) -> RawFd {
-    fd.as_fd().as_raw_fd()
-}
-
-fn unwatch_ring(registry: &Registry, ring: &Ring) {
-    if let Some(fd) = ring.raw_fd()
-        && let Err(error) = registry.deregister(&mut SourceFd(&fd))
-    {
-        tracing::debug!(%error, "an AF_XDP socket was not watched");
-    }
-}
-
-fn unwatch(registry: &Registry, sockets: &UdpSockets) {
-    for socket in sockets.iter() {
-        if let Err(error) = registry.deregister(&mut SourceFd(&raw(socket))) {
-            tracing::debug!(%error, "a socket was not watched");
-        }
-    }
-}
 
 fn close(registry: &Registry, port: &mut Port) {
     // Without a socket what is left is counted as dropped, and so is what no
