@@ -229,6 +229,28 @@ fn the_kernels_routes_and_switches_decide() {
     }
 }
 
+/// Out of a tunnel control asks for the switches, every ten seconds.
+#[test]
+fn a_gateway_that_stops_forwarding_does_so_out_of_the_tunnel_too() {
+    let sites = forwarding(&[]);
+    let (host, gateway) = (&sites.hosts[0], sites.tunnel.ns(1));
+    let answered = || echo(host, address(1, false), &["-W", "1"]).contains("bytes from");
+    gateway.sysctl("net.ipv4.ip_forward", "0").unwrap();
+    // Echo replies come by the card and are not forwarded either; requests have to stop.
+    let before = passed(&sites, 1);
+    wait::until("the switch to be seen", SOON, || {
+        let before = passed(&sites, 1)[1];
+        Ok((!answered() && passed(&sites, 1)[1] == before).then_some(()))
+    })
+    .unwrap();
+    assert!(
+        passed(&sites, 1)[0] <= before[0] + 1,
+        "nothing goes in meanwhile"
+    );
+    gateway.sysctl("net.ipv4.ip_forward", "1").unwrap();
+    until_passing(&sites);
+}
+
 #[test]
 fn a_neighbour_that_moved_is_found_again() {
     let sites = forwarding(&[]);

@@ -2,16 +2,17 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use ringtun::bpf::{CardProgram as _, Notices, WanProgram, embedded};
 use ringtun_common::class::Class;
 use ringtun_common::cursor::SliceCursor;
 use ringtun_common::fixtures::{self, World, frames};
 use ringtun_common::ip::UDP;
-use ringtun_common::notice::{NOTICE_PROGRAM, TARGET, is_worth_a_line};
+use ringtun_common::notice::{LOOK_EVERY, NOTICE_PROGRAM, TARGET, is_worth_a_line};
 use ringtun_common::packet;
 use ringtun_common::verdict::{Verdict, judge};
 use serde_json::{Value, json};
@@ -91,6 +92,13 @@ fn data() -> Vec<u8> {
     frames::over4(UDP, &frames::udp(&fixtures::message(4, 96)))
 }
 
+/// What the programs' clock says.
+fn coarse_now() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)
+        .unwrap()
+        .into()
+}
+
 fn suppressed(event: &Value) -> u64 {
     event["fields"]["suppressed"].as_u64().unwrap()
 }
@@ -99,13 +107,16 @@ fn suppressed(event: &Value) -> u64 {
 fn a_flood_is_one_line_and_the_next_one_says_how_much_it_was() {
     let (mut kernel, mut notices) = kernel();
     let frame = data();
-    // Longer than a packet is looked at once, in ticks of the coarsest clock.
-    let begin = Instant::now();
-    let mut flood = 0;
-    while begin.elapsed() < Duration::from_millis(30) {
+    // Packets come in several ticks of the programs' clock, each of which lets a
+    // packet be looked at unless there was a line.
+    let (mut flood, mut ticks, mut before) = (0, 0, coarse_now());
+    while ticks < 4 {
         let outcome = kernel.program().test_run(&frame, FLOOD).unwrap();
         assert_eq!(outcome.action, XDP_PASS);
         flood += u64::from(FLOOD);
+        let now = coarse_now();
+        ticks += u32::from(now >= before + LOOK_EVERY);
+        before = now;
     }
     let first = events(&mut notices);
     assert_eq!(first.len(), 1, "{first:#?}");

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use nix::net::if_::if_indextoname;
 use ringtun_common::lan::Inside;
+use ringtun_common::mss::Limits;
 
 use super::Nics;
 use crate::datapath::forward::{DESTINATIONS_MAX, Destinations, NextHop};
@@ -33,6 +34,8 @@ pub struct Beyond(BTreeMap<u32, Of>);
 struct Of {
     tunnel: Arc<Tunnel>,
     known: Destinations,
+    /// Whether the kernel forwards what comes out of it, by family.
+    forwards: Forwards,
     /// Looks since something went there.
     quiet: HashMap<IpAddr, u8>,
     /// Workers do not know all of it.
@@ -40,9 +43,10 @@ struct Of {
 }
 
 impl Of {
-    fn new(tunnel: Arc<Tunnel>) -> Self {
+    fn new(tunnel: Arc<Tunnel>, tun: u32) -> Self {
         Self {
             tunnel,
+            forwards: Forwards::of(tun),
             known: Destinations::new(),
             quiet: HashMap::new(),
             changed: false,
@@ -97,19 +101,32 @@ pub fn is_beyond(flow: &Flow) -> bool {
     flow.port == 0
 }
 
-/// Whether the kernel forwards packets of this family that come in by the device.
-fn is_forwarding(tun: u32, v4: bool) -> bool {
-    let Some(name) = if_indextoname(tun).ok().and_then(|n| n.into_string().ok()) else {
-        return false;
-    };
-    let path = if v4 {
-        format!("/proc/sys/net/ipv4/conf/{name}/forwarding")
-    } else {
-        // That of one device says whether it is a host's (RFC 4861); since Linux
-        // 6.17 a device can forward by a switch of its own.
-        "/proc/sys/net/ipv6/conf/all/forwarding".to_owned()
-    };
-    fs::read(path).is_ok_and(|text| text.first().is_some_and(|first| *first != b'0'))
+/// Whether the kernel forwards packets that come in by a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Forwards {
+    v4: bool,
+    v6: bool,
+}
+
+impl Forwards {
+    /// As its switches are now.
+    fn of(tun: u32) -> Self {
+        let is_on = |path: &str| {
+            let text = fs::read(path);
+            text.is_ok_and(|text| text.first().is_some_and(|first| *first != b'0'))
+        };
+        let name = if_indextoname(tun).ok().and_then(|n| n.into_string().ok());
+        Self {
+            v4: name
+                .is_some_and(|name| is_on(&format!("/proc/sys/net/ipv4/conf/{name}/forwarding"))),
+            // The switch of one device says only whether it is a host's (RFC 4861).
+            v6: is_on("/proc/sys/net/ipv6/conf/all/forwarding"),
+        }
+    }
+
+    const fn has(self, address: IpAddr) -> bool {
+        if address.is_ipv4() { self.v4 } else { self.v6 }
+    }
 }
 
 impl Nics {
@@ -122,7 +139,7 @@ impl Nics {
         {
             let mut beyond = self.beyond.borrow_mut();
             let of = beyond.0.entry(tun);
-            let of = of.or_insert_with(|| Of::new(Arc::clone(tunnel)));
+            let of = of.or_insert_with(|| Of::new(Arc::clone(tunnel), tun));
             if of.known.contains_key(&destination) {
                 return;
             }
@@ -146,9 +163,9 @@ impl Nics {
         };
         let destination = flow.to.ip();
         let lan = self.lan.borrow();
-        let hop = answer.as_ref().ok().filter(|hop| {
-            lan.forwards(hop.ifindex) && is_forwarding(flow.tunnel, destination.is_ipv4())
-        });
+        let forwards = of.forwards.has(destination);
+        let hop = answer.as_ref().ok();
+        let hop = hop.filter(|hop| forwards && lan.forwards(hop.ifindex));
         let Some(known) = of.known.get_mut(&destination) else {
             return;
         };
@@ -163,7 +180,10 @@ impl Nics {
     /// neighbours fresh, and those not in use are forgotten.
     pub(super) fn tend_beyond(&self) {
         let mut wanted = Vec::new();
+        let mut switched = false;
         for (tun, of) in &mut self.beyond.borrow_mut().0 {
+            let before = std::mem::replace(&mut of.forwards, Forwards::of(*tun));
+            switched |= of.forwards != before;
             let mut gone = Vec::new();
             for (destination, quiet) in &mut of.quiet {
                 let hop = of.known.get(destination).and_then(Option::as_deref);
@@ -186,7 +206,25 @@ impl Nics {
             let answer = self.hops.wanted(&flow);
             self.hop_found(&flow, &answer);
         }
+        if switched {
+            self.judge_beyond();
+        }
         self.beyond.borrow_mut().publish();
+    }
+
+    /// Judges all destinations anew by what the kernel has told of them.
+    fn judge_beyond(&self) {
+        let known: Vec<Flow> = {
+            let beyond = self.beyond.borrow();
+            let of = beyond.0.iter();
+            of.flat_map(|(tun, of)| of.known.keys().map(|to| flow(*to, *tun)))
+                .collect()
+        };
+        for flow in known {
+            if let Some(answer) = self.hops.get(&flow) {
+                self.hop_found(&flow, &answer);
+            }
+        }
     }
 
     /// Forgets the destinations of a device.
@@ -215,17 +253,7 @@ impl Nics {
                 member.tunnel.forwarding.set(on);
             }
         }
-        let known: Vec<Flow> = {
-            let beyond = self.beyond.borrow();
-            let of = beyond.0.iter();
-            of.flat_map(|(tun, of)| of.known.keys().map(|to| flow(*to, *tun)))
-                .collect()
-        };
-        for flow in known {
-            if let Some(answer) = self.hops.get(&flow) {
-                self.hop_found(&flow, &answer);
-            }
-        }
+        self.judge_beyond();
         self.beyond.borrow_mut().publish();
         self.inside_changed();
     }
@@ -242,17 +270,19 @@ impl Nics {
         for member in state.members.iter().filter(|member| member.port != 0) {
             let limits = member.tunnel.mss_limits();
             let tunnel = if forwards { member.tun } else { 0 };
-            if limits.is_none() && tunnel == 0 {
-                continue;
-            }
-            let limits = limits.unwrap_or(ringtun_common::mss::Limits::fixed(u16::MAX));
-            let inside = Inside { limits, tunnel };
+            let inside = Inside {
+                limits: limits.unwrap_or(Limits::fixed(u16::MAX)),
+                tunnel,
+            };
+            let is_of_use = limits.is_some() || tunnel != 0;
             let snapshot = member.tunnel.shared.snapshot();
             for (prefix, _) in snapshot.allowed_ips.iter() {
-                owners.push((prefix, tunnel));
-                all.entry(prefix)
-                    .and_modify(|known| known.limits = known.limits.min(limits))
-                    .or_insert(inside);
+                owners.push((prefix, Arc::as_ptr(&member.tunnel)));
+                if is_of_use {
+                    all.entry(prefix)
+                        .and_modify(|known| known.limits = known.limits.min(inside.limits))
+                        .or_insert(inside);
+                }
             }
         }
         for prefix in contested(owners) {
@@ -265,7 +295,7 @@ impl Nics {
 }
 
 /// Networks that overlap with one of another owner.
-fn contested(mut owners: Vec<(Prefix, u32)>) -> Vec<Prefix> {
+fn contested<O: Copy + Ord>(mut owners: Vec<(Prefix, O)>) -> Vec<Prefix> {
     let first = owners.first().map(|(_, owner)| *owner);
     if owners.iter().all(|(_, owner)| Some(*owner) == first) {
         return Vec::new();
@@ -273,7 +303,7 @@ fn contested(mut owners: Vec<(Prefix, u32)>) -> Vec<Prefix> {
     // What contains a network comes before it, and all between is inside, too.
     owners.sort_unstable_by_key(|(prefix, owner)| (prefix.addr(), prefix.len(), *owner));
     let mut found = Vec::new();
-    let mut around: Vec<(Prefix, u32)> = Vec::new();
+    let mut around: Vec<(Prefix, O)> = Vec::new();
     for (prefix, owner) in owners {
         while around
             .pop_if(|(outer, _)| !outer.contains(prefix.addr()))
