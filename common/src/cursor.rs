@@ -74,6 +74,23 @@ pub trait Editor: Cursor {
     /// # Errors
     /// [`Truncated`] when they are not all within reach.
     fn sum(&self, at: usize, len: usize) -> Result<Sum, Truncated>;
+
+    /// Does one step after the other until there is none any more, `max` at most.
+    fn repeat<S: Steps>(&self, steps: &mut S, max: u32) {
+        for _ in 0..max {
+            if !steps.step() {
+                break;
+            }
+        }
+    }
+}
+
+/// Work of many steps whose number depends on the packet. All that one leaves to
+/// the next is in `self`: an [`Editor`] of an XDP program keeps the kernel's
+/// verifier from walking each way through all of them.
+pub trait Steps {
+    /// The next step. Whether there may be one more.
+    fn step(&mut self) -> bool;
 }
 
 /// A cursor over a frame in host memory: an [`Editor`] if it may be changed.

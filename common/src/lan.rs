@@ -5,7 +5,7 @@
 use crate::class::Class;
 use crate::cursor::Editor;
 use crate::forward;
-use crate::mss::{Limits, Outcome, Syn};
+use crate::mss::{Limits, Options, Outcome, Syn};
 use crate::packet::{Network, Packet, Part, Unreadable};
 use crate::tables::Interface;
 use crate::verdict::Verdict;
@@ -103,13 +103,13 @@ impl Candidate {
         }
     }
 
-    /// Lowers the option, if the packet is a SYN.
+    /// Lowers the option, if the packet is a SYN; there is `room` for all of its.
     #[inline(always)]
-    pub fn clamp(&self, frame: &mut impl Editor) -> Verdict {
+    pub fn clamp(&self, frame: &mut impl Editor, room: &mut Options) -> Verdict {
         let Some(syn) = Syn::find(frame, &self.network) else {
             return unconcerned(self.class);
         };
-        match syn.clamp(frame, &self.limits, self.overhead) {
+        match syn.clamp(frame, &self.limits, self.overhead, room) {
             Outcome::NotSyn => unconcerned(self.class),
             Outcome::Fits => Verdict::ClampFits,
             Outcome::BadChecksum => Verdict::ClampBadChecksum,

@@ -1,16 +1,17 @@
 //! The frame as the parser sees it: the only pointer arithmetic of the programs.
 
 use core::arch::asm;
+use core::ffi::{c_long, c_void};
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{
-    bpf_csum_diff, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes,
+    bpf_csum_diff, bpf_loop, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes,
 };
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::XdpContext;
 use ringtun_common::checksum::Sum;
-use ringtun_common::cursor::{Cursor, Editor, Truncated};
+use ringtun_common::cursor::{Cursor, Editor, Steps, Truncated};
 use ringtun_common::mss::PAYLOAD_MAX;
 
 /// How far into a frame headers are read. Two VLAN tags, an IPv6 header and
@@ -70,16 +71,25 @@ impl FrameCursor {
     }
 }
 
-impl FrameCursor {
-    /// `sum` and that of the `len` bytes from byte `at` on, [`BLOCK`] at most.
+/// Bytes of a frame that are summed up, one [`BLOCK`] after the other.
+struct Blocks {
+    ctx: *mut xdp_md,
+    /// First byte of the next block.
+    at: usize,
+    /// Bytes from there on.
+    rest: usize,
+    /// Of what is before them.
+    sum: u32,
+    /// Whether all of it was within reach. Not a sum that may be none: where there
+    /// is none, the verifier misses the other half of it.
+    reached: bool,
+}
+
+impl Blocks {
+    /// The sum with that of the `len` bytes from `at` on, [`BLOCK`] at most.
     #[inline(always)]
-    fn add(
-        &self,
-        at: usize,
-        len: usize,
-        block: *mut [u8; BLOCK],
-        sum: u32,
-    ) -> Result<u32, Truncated> {
+    fn with(&self, len: usize) -> Result<u32, Truncated> {
+        let block = BLOCKS.get_ptr_mut(0).ok_or(Truncated)?;
         // SAFETY: the map holds a whole block, which is this CPU's alone while the
         // program runs on it.
         let block = unsafe { &mut *block };
@@ -88,14 +98,44 @@ impl FrameCursor {
         let words = bounded(len.div_ceil(4) * 4, BLOCK)?;
         let last = (words as usize - 4) & (BLOCK - 4);
         block[last..last + 4].fill(0);
-        self.load(at, block, len)?;
+        load(self.ctx, self.at, block, len)?;
         // SAFETY: the block has room for so many bytes.
         let sum = unsafe {
             let block = block.as_mut_ptr().cast();
-            bpf_csum_diff(core::ptr::null_mut(), 0, block, words, sum)
+            bpf_csum_diff(core::ptr::null_mut(), 0, block, words, self.sum)
         };
         u32::try_from(sum).map_err(|_| Truncated)
     }
+}
+
+impl Steps for Blocks {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        if self.rest == 0 {
+            return false;
+        }
+        let len = if self.rest < BLOCK { self.rest } else { BLOCK };
+        match self.with(len) {
+            Ok(sum) => self.sum = sum,
+            Err(Truncated) => self.reached = false,
+        }
+        self.at += len;
+        self.rest -= len;
+        self.reached
+    }
+}
+
+/// Copies the `len` bytes from byte `at` of the frame on.
+#[inline(always)]
+fn load<const N: usize>(
+    ctx: *mut xdp_md,
+    at: usize,
+    to: &mut [u8; N],
+    len: usize,
+) -> Result<(), Truncated> {
+    let len = bounded(len, N)?;
+    // SAFETY: `to` has room for `len` bytes; the kernel checks the rest.
+    done(unsafe { bpf_xdp_load_bytes(ctx, at as u32, to.as_mut_ptr().cast(), len) })
 }
 
 /// `len`, from 1 to `max`, as helpers of the kernel take it and as its verifier
@@ -141,9 +181,7 @@ impl Editor for FrameCursor {
         to: &mut [u8; N],
         len: usize,
     ) -> Result<(), Truncated> {
-        let len = bounded(len, N)?;
-        // SAFETY: `to` has room for `len` bytes; the kernel checks the rest.
-        done(unsafe { bpf_xdp_load_bytes(self.ctx, at as u32, to.as_mut_ptr().cast(), len) })
+        load(self.ctx, at, to, len)
     }
 
     #[inline(always)]
@@ -161,20 +199,36 @@ impl Editor for FrameCursor {
 
     #[inline(always)]
     fn sum(&self, at: usize, len: usize) -> Result<Sum, Truncated> {
-        let block = BLOCKS.get_ptr_mut(0).ok_or(Truncated)?;
-        let (mut at, mut rest, mut sum) = (at, len, 0);
-        for _ in 0..PAYLOAD_MAX / BLOCK {
-            if rest < BLOCK {
-                break;
-            }
-            sum = self.add(at, BLOCK, block, sum)?;
-            at += BLOCK;
-            rest -= BLOCK;
+        let mut blocks = Blocks {
+            ctx: self.ctx,
+            at,
+            rest: len,
+            sum: 0,
+            reached: true,
+        };
+        self.repeat(&mut blocks, PAYLOAD_MAX.div_ceil(BLOCK) as u32);
+        if blocks.reached && blocks.rest == 0 {
+            Ok(Sum::of_kernel(blocks.sum))
+        } else {
+            Err(Truncated)
         }
-        if rest > 0 {
-            sum = self.add(at, rest, block, sum)?;
+    }
+
+    /// By a helper (`bpf_loop`, since Linux 5.17): the verifier walks a step, and not
+    /// all of them.
+    #[inline(always)]
+    fn repeat<S: Steps>(&self, steps: &mut S, max: u32) {
+        unsafe extern "C" fn step<S: Steps>(_: u32, steps: *mut *mut S) -> c_long {
+            // SAFETY: below, this is a pointer to the only reference.
+            let more = unsafe { &mut **steps }.step();
+            // The verifier knows of a byte from memory only that it is one.
+            (opaque(usize::from(!more)) & 1) as c_long
         }
-        Ok(Sum::of_kernel(sum))
+        // What is handed over must be on the stack.
+        let mut steps: *mut S = steps;
+        let (step, at) = (step::<S> as *mut c_void, &raw mut steps);
+        // SAFETY: a function as the helper calls it, and what that takes.
+        unsafe { bpf_loop(max, step, at.cast(), 0) };
     }
 }
 

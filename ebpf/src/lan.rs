@@ -11,7 +11,7 @@ use ringtun_common::forward;
 use ringtun_common::lan::{
     self, CLAMP_STEP, Candidate, FORWARD_STEP, GRE_STEP, Inside, LanTables, PREFIXES_MAX,
 };
-use ringtun_common::mss::Limits;
+use ringtun_common::mss::{Limits, Options};
 use ringtun_common::packet::{Network, Packet};
 use ringtun_common::tables::Interface;
 use ringtun_common::verdict::Verdict;
@@ -29,7 +29,11 @@ static LAN_STEPS: ProgramArray = ProgramArray::with_max_entries(lan::LAN_STEPS, 
 /// for each of the dozens of ways by which the parser reaches a segment.
 #[map]
 static CANDIDATE: PerCpuArray<Candidate> = PerCpuArray::with_max_entries(1, 0);
-/// The same, for frames that may be forwarded.
+/// The options of a SYN: with them on the stack, the verifier would follow each
+/// byte of theirs.
+#[map]
+static OPTIONS: PerCpuArray<Options> = PerCpuArray::with_max_entries(1, 0);
+/// A frame that may be forwarded.
 #[map]
 static FORWARD: PerCpuArray<forward::Candidate> = PerCpuArray::with_max_entries(1, 0);
 
@@ -121,10 +125,13 @@ pub fn gre(ctx: &XdpContext, frame: &mut impl Editor) -> (Class, Verdict) {
 /// Judges the packet that was handed over.
 #[inline(always)]
 pub fn clamp(frame: &mut impl Editor) -> (Class, Verdict) {
-    match candidate() {
-        Some(candidate) => (candidate.class(), candidate.clamp(frame)),
-        None => NONE,
-    }
+    let (Some(candidate), Some(room)) = (candidate(), OPTIONS.get_ptr_mut(0)) else {
+        return NONE;
+    };
+    // SAFETY: zeros are no options, and this CPU's are touched by nobody else while
+    // the program runs on it.
+    let room = unsafe { &mut *room };
+    (candidate.class(), candidate.clamp(frame, room))
 }
 
 /// The frame that may be forwarded, as it was handed over.

@@ -21,7 +21,7 @@ use crate::checksum::{Sum, update};
 use crate::cursor::{Editor, SliceCursor, Truncated};
 use crate::ip::{IPV4_LEN, IPV6_LEN, TCP, TCP_LEN, TCP_SYN, Tcp, version};
 use crate::packet::{Network, Part};
-use options::Options;
+pub use options::Options;
 
 /// Bytes of a TCP segment's headers over IPv4, without options.
 const HEADERS_V4: usize = IPV4_LEN + TCP_LEN;
@@ -130,7 +130,10 @@ pub fn clamp(packet: &mut [u8], limits: &Limits) -> Outcome {
         return Outcome::NotSyn;
     };
     match Syn::find(&mut frame, &network) {
-        Some(syn) => syn.clamp(&mut frame, limits, overhead.unwrap_or(0)),
+        Some(syn) => {
+            let overhead = overhead.unwrap_or(0);
+            syn.clamp(&mut frame, limits, overhead, &mut Options::new())
+        }
         None => Outcome::NotSyn,
     }
 }
@@ -180,20 +183,32 @@ impl Syn {
         })
     }
 
-    /// Lowers its options; there are `overhead` bytes of headers around the packet
-    /// that carries it.
+    /// Lowers its options, for which there is `room`; there are `overhead` bytes of
+    /// headers around the packet that carries it.
     #[inline(always)]
-    pub fn clamp<C: Editor>(&self, frame: &mut C, limits: &Limits, overhead: usize) -> Outcome {
+    pub fn clamp<C: Editor>(
+        &self,
+        frame: &mut C,
+        limits: &Limits,
+        overhead: usize,
+        room: &mut Options,
+    ) -> Outcome {
         let limit = limits.within(self.v4, overhead);
-        self.try_clamp(frame, limit).unwrap_or(Outcome::OutOfReach)
+        let outcome = self.try_clamp(frame, limit, room);
+        outcome.unwrap_or(Outcome::OutOfReach)
     }
 
     #[inline(always)]
-    fn try_clamp<C: Editor>(&self, frame: &mut C, limit: u16) -> Result<Outcome, Truncated> {
+    fn try_clamp<C: Editor>(
+        &self,
+        frame: &mut C,
+        limit: u16,
+        options: &mut Options,
+    ) -> Result<Outcome, Truncated> {
         let options_at = self.at + TCP_LEN;
-        let mut options = Options::load(frame, options_at, self.header_len - TCP_LEN)?;
+        options.load(frame, options_at, self.header_len - TCP_LEN)?;
         let before = options.sum();
-        if !options.lower(limit) {
+        if !options.lower(frame, limit) {
             return Ok(Outcome::Fits);
         }
         let is_partial = self.checksum == self.pseudo.partial();

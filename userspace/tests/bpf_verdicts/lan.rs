@@ -1,8 +1,10 @@
 //! The program for LAN interfaces.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd as _;
 
+use aya::programs::{ProgramInfo, loaded_programs};
 use ringtun::bpf::{CardProgram as _, LanProgram};
 use ringtun_common::class::Class;
 use ringtun_common::fixtures::World;
@@ -16,12 +18,19 @@ use ringtun_lab::{NetNs, link, names};
 
 use crate::support::{self, Kernel, LOOPBACK, Random, SHORTEST_FRAME, XDP_PASS, mutated};
 
+/// Instructions that the verifier walks before it gives up.
+const LIMIT: u32 = 1_000_000;
+
 fn load() -> LanProgram {
-    match support::object() {
+    let program = match support::object() {
         Some(object) => LanProgram::load_object(&object),
         None => LanProgram::load(),
     }
-    .unwrap()
+    .unwrap();
+    if let Some(why) = program.not_clamping() {
+        panic!("{why}");
+    }
+    program
 }
 
 /// The program with the networks of the fixtures inside a tunnel.
@@ -343,4 +352,28 @@ fn a_host_that_does_not_forward_forwards_nothing_past_its_kernel_either() {
             }
         }
     });
+}
+
+/// Kernels differ in what they can leave out: this is what 6.18 walks, and 6.1, which
+/// walks more, has the same limit.
+#[test]
+fn the_verifier_is_far_from_its_limit() {
+    let loaded = || -> BTreeMap<u32, ProgramInfo> {
+        let all = loaded_programs().filter_map(Result::ok);
+        let all = all.filter(|info| info.name().starts_with(b"ringtun_"));
+        all.map(|info| (info.id(), info)).collect()
+    };
+    let before = loaded();
+    let _programs = (load(), crate::wan::Kernel::new());
+    let mut names = BTreeSet::new();
+    for (id, info) in loaded() {
+        if before.contains_key(&id) {
+            continue;
+        }
+        let name = info.name_as_str().unwrap().to_owned();
+        let walked = info.verified_instruction_count().unwrap();
+        assert!(walked < LIMIT / 3, "{name}: {walked} instructions");
+        names.insert(name);
+    }
+    assert!(names.len() >= 7, "{names:?}");
 }

@@ -93,15 +93,10 @@ pub(super) fn run(guest: &Guest, say: &dyn Fn(&str)) -> Result<()> {
     }
     switching(guest, &gateways)?;
     say("veth: taken off and put on again by `ringtun io`, with traffic");
-    // Emulated, the verifier of 6.1 does not come to an end with the LAN program in minutes.
-    if guest.release.starts_with("6.1.") {
-        say("veth: a host behind the gateway: not tried on this kernel");
-    } else {
-        let forwarded = forward::run(guest, &gateways, &keys)?;
-        say(&format!(
-            "veth: a host behind the gateway: {forwarded} passed the kernel by"
-        ));
-    }
+    let forwarded = forward::run(guest, &gateways, &keys)?;
+    say(&format!(
+        "veth: a host behind the gateway: {forwarded} passed the kernel by"
+    ));
     let line = logging(guest, &gateways)?;
     say(&format!("veth: the XDP program logs: {line}"));
     let [killed, ended] = gateways;

@@ -150,15 +150,15 @@ pub const XDP: &[Mutation] = &[
     mutation(
         "options end four bytes early",
         "common/src/mss/options.rs",
-        "for at in 0..=MAX_LEN - MSS_LEN {",
-        "for at in 0..MAX_LEN - MSS_LEN {",
+        "if at > MAX_LEN - MSS_LEN {",
+        "if at >= MAX_LEN - MSS_LEN {",
         "lan::every_fixture_becomes_what_it_must",
     ),
     mutation(
         "only the first MSS of several is lowered",
         "common/src/mss/options.rs",
-        "lowered = true;",
-        "lowered = true; break;",
+        "self.lowered = true;",
+        "self.lowered = true; return false;",
         "lan::every_fixture_becomes_what_it_must",
     ),
     mutation(
