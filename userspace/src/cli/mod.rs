@@ -4,6 +4,7 @@ mod background;
 mod capture;
 mod capture_copy;
 mod check;
+mod doctor;
 mod io;
 mod keys;
 mod log;
@@ -47,6 +48,7 @@ Examples:
   ringtun up wg0               all that wg-quick does with that file; and `down`
   ringtun run wg0              make the device wg0; configure it with `wg`
   ringtun wg0                  the same, as wireguard-go is called
+  ringtun doctor wg0           what is wrong, and what mends it
   ringtun show wg0             peers, traffic, and what was dropped and why
   ringtun io wg0 xdp           encrypted packets through AF_XDP from now on
   ringtun capture wg0 | tcpdump -r - -n
@@ -75,6 +77,8 @@ enum Command {
     Capture(capture::CaptureArgs),
     /// Look for mistakes in a wg-quick file
     Check(check::CheckArgs),
+    /// Find out what is wrong with the machine and its tunnels, and what mends it
+    Doctor(doctor::DoctorArgs),
     /// Print a new private key
     Genkey(NoArgs),
     /// Print a new preshared key
@@ -101,6 +105,7 @@ pub fn main() -> ExitCode {
         Some(Command::Log(args)) => log::run(&args),
         Some(Command::Capture(args)) => capture::run(&args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Genkey(_)) => keys::genkey(),
         Some(Command::Genpsk(_)) => keys::genpsk(),
         Some(Command::Pubkey(_)) => keys::pubkey(),

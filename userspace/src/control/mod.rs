@@ -3,6 +3,7 @@
 //! * [`capture`]: both sides of a tunnel in one file.
 //! * [`daemon`]: the process, from start to end.
 //! * [`device`]: a device and the tasks that serve it.
+//! * [`doctor`]: what is wrong, and what mends it.
 //! * [`log`]: what is logged, changed while the process runs.
 //! * [`plane`]: workers and handshake threads.
 //! * [`names`]: what a device may be called.
@@ -16,6 +17,7 @@
 pub mod capture;
 pub mod daemon;
 pub mod device;
+pub mod doctor;
 pub mod errno;
 pub mod log;
 pub mod names;

@@ -23,6 +23,8 @@ pub struct Machine<'a> {
     pub ns: &'a NetNs,
     pub files: Directory,
     pub name: String,
+    /// Of its files, another that stands somewhere in the system.
+    pub instead: Option<(PathBuf, PathBuf)>,
 }
 
 impl<'a> Machine<'a> {
@@ -43,6 +45,7 @@ impl<'a> Machine<'a> {
             ns,
             files,
             name: names::unique("u"),
+            instead: None,
         }
     }
 
@@ -75,17 +78,16 @@ impl<'a> Machine<'a> {
     pub fn command(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command: Command = self.ns.command(program);
         command.args(arguments);
-        let inside = |name: &str| self.files.path().join(name);
-        with_private_mounts(
-            &mut command,
-            &[
-                (&inside("wireguard"), Path::new("/etc/wireguard")),
-                (&inside("resolv.conf"), Path::new("/etc/resolv.conf")),
-                (&inside("hosts"), Path::new("/etc/hosts")),
-                (&inside("run"), Path::new("/run")),
-            ],
-        )
-        .unwrap();
+        let places = [
+            ("wireguard", "/etc/wireguard"),
+            ("resolv.conf", "/etc/resolv.conf"),
+            ("hosts", "/etc/hosts"),
+            ("run", "/run"),
+        ];
+        let places = places.map(|(file, place)| (self.files.path().join(file), place.into()));
+        let all = places.iter().chain(&self.instead);
+        let binds: Vec<(&Path, &Path)> = all.map(|(file, place)| (&**file, &**place)).collect();
+        with_private_mounts(&mut command, &binds).unwrap();
         command
     }
 

@@ -1,8 +1,9 @@
-//! `ringtun up`, `down` and `reload` in namespaces, with real peers at the far end.
+//! `ringtun up`, `down`, `reload` and `doctor` in namespaces, with real peers at the far end.
 
 #[path = "../e2e/mod.rs"]
 mod e2e;
 
+mod doctor;
 mod files;
 mod life;
 mod machine;

@@ -163,7 +163,21 @@ fn somebody_elses_program_stays_and_is_named() {
     assert!(reason.contains("ringtun_ring"), "{reason}");
     assert!(reason.contains(&format!("id {id}")), "{reason}");
     assert_eq!(program_on(tunnel.ns(0), &card)["prog"]["id"], id);
+    let doctor = || {
+        let binary = e2e::ringtun().program;
+        let mut command = tunnel.ns(0).command(binary);
+        command.args(["doctor", &tunnel.devices[0].name]);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let said = doctor();
+    assert!(said.contains("[xdp-taken]"), "{said}");
+    assert!(
+        said.contains(&format!("{card} carries the XDP program ringtun_ring")),
+        "{said}"
+    );
     drop(foreign);
+    let said = doctor();
+    assert!(!said.contains("[xdp-taken]"), "{said}");
 }
 
 /// A client behind a gateway speaks to somebody else's WireGuard server on the
