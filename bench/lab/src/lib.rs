@@ -12,7 +12,7 @@
 //! * [`prometheus`]: a Prometheus that scrapes, and answers PromQL.
 //! * [`counters`]: what the kernel counted.
 //! * [`capture`], [`flood`]: what was on the wire, and putting much onto it.
-//! * [`keys`]: WireGuard keys for tests.
+//! * [`keys`]: WireGuard keys for tests; [`camera`]: QR codes read from a terminal.
 //! * [`peers`], [`tools`]: other implementations and the distribution's programs, fetched.
 //! * [`tunnel`]: two ends with a device each, configured.
 //! * [`kernels`]: ringtun on older kernels, in QEMU.
@@ -20,6 +20,7 @@
 //!
 //! Running this needs root; nothing here pretends otherwise.
 
+pub mod camera;
 pub mod capture;
 pub mod counters;
 pub mod flood;

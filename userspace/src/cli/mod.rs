@@ -11,6 +11,8 @@ mod log;
 mod logging;
 mod names;
 mod output;
+mod peer;
+mod qr;
 mod run;
 mod series;
 mod show;
@@ -46,6 +48,7 @@ const EXAMPLES: &str = "\
 Examples:
   ringtun check wg0            look for mistakes in /etc/wireguard/wg0.conf
   ringtun up wg0               all that wg-quick does with that file; and `down`
+  ringtun peer add wg0 phone --endpoint vpn.example.org --qr
   ringtun run wg0              make the device wg0; configure it with `wg`
   ringtun wg0                  the same, as wireguard-go is called
   ringtun doctor wg0           what is wrong, and what mends it
@@ -65,6 +68,8 @@ enum Command {
     Down(up::DownArgs),
     /// Have a tunnel follow its changed file, without losing a session
     Reload(up::ReloadArgs),
+    /// Add a client to a tunnel, with its keys, addresses, file and QR code; or remove it
+    Peer(peer::PeerArgs),
     /// Make tunnel devices, to be configured with `wg`
     Run(run::RunArgs),
     /// Show devices and peers as `wg show`, and what was dropped and why
@@ -99,6 +104,7 @@ pub fn main() -> ExitCode {
         Some(Command::Up(args)) => up::up(&args),
         Some(Command::Down(args)) => up::down(&args),
         Some(Command::Reload(args)) => up::reload(&args),
+        Some(Command::Peer(args)) => peer::run(&args),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Show(args)) => show::run(&args),
         Some(Command::Io(args)) => io::run(&args),

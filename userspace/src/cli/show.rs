@@ -1,5 +1,6 @@
 //! `ringtun show [NAME] [--json]`.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,13 @@ use clap::Args;
 use super::output::print;
 use super::{show_json, show_text};
 use crate::control::names::InterfaceName;
+use crate::control::quick::Place;
 use crate::control::uapi::client::{Client, ClientError};
 use crate::control::uapi::socket::DIRECTORY;
 use crate::control::uapi::{DeviceInfo, DeviceState};
+use crate::control::wgquick::file;
+use crate::crypto::PublicKey;
+use crate::metrics::names;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -43,6 +48,8 @@ pub struct Shown {
     pub state: DeviceState,
     /// `None` where the daemon is no ringtun.
     pub info: Option<DeviceInfo>,
+    /// What people call its peers, by the file it was brought up from or would be.
+    pub names: HashMap<PublicKey, String>,
 }
 
 /// Asks the daemons and prints what they say.
@@ -142,5 +149,14 @@ fn ask(directory: &Path, name: &InterfaceName) -> Result<Shown, ClientError> {
         name: name.clone(),
         state,
         info,
+        names: names_of(name),
     })
+}
+
+/// None where the file cannot be read.
+fn names_of(name: &InterfaceName) -> HashMap<PublicKey, String> {
+    let journal = Place::new(name).load().ok().flatten();
+    let path = journal.map_or_else(|| file::locate(name.as_str()), |journal| journal.file);
+    let text = names::read(&path);
+    text.map(|text| names::parse(&text)).unwrap_or_default()
 }

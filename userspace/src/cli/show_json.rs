@@ -14,14 +14,16 @@ struct Device<'a> {
     public_key: Option<String>,
     listen_port: u16,
     fwmark: u32,
-    peers: Vec<Peer>,
+    peers: Vec<Peer<'a>>,
     #[serde(flatten)]
     info: Option<&'a DeviceInfo>,
 }
 
 #[derive(Serialize)]
-struct Peer {
+struct Peer<'a> {
     public_key: String,
+    /// Of the tunnel's file.
+    friendly_name: Option<&'a str>,
     preshared_key: bool,
     endpoint: Option<String>,
     allowed_ips: Vec<String>,
@@ -49,15 +51,16 @@ fn device(shown: &Shown) -> Device<'_> {
         public_key: public.map(|k| k.to_base64()),
         listen_port: shown.state.listen_port,
         fwmark: shown.state.fwmark,
-        peers: shown.state.peers.iter().map(peer).collect(),
+        peers: shown.state.peers.iter().map(|p| peer(p, shown)).collect(),
         info: shown.info.as_ref(),
     }
 }
 
-fn peer(peer: &PeerState) -> Peer {
+fn peer<'a>(peer: &PeerState, shown: &'a Shown) -> Peer<'a> {
     let handshake = peer.last_handshake.secs;
     Peer {
         public_key: peer.public_key.to_base64(),
+        friendly_name: shown.names.get(&peer.public_key).map(String::as_str),
         preshared_key: peer.preshared_key.is_set(),
         endpoint: peer.endpoint.map(|e| e.to_string()),
         allowed_ips: peer.allowed_ips.iter().map(ToString::to_string).collect(),

@@ -36,7 +36,8 @@ pub fn render(shown: &Shown, now: u64) -> String {
     peers.sort_by_key(|p| (std::cmp::Reverse(p.last_handshake), p.public_key));
     for peer in peers {
         out.push('\n');
-        peer_lines(peer, now, &mut out);
+        let name = shown.names.get(&peer.public_key).map(String::as_str);
+        peer_lines(peer, name, now, &mut out);
     }
     out
 }
@@ -162,11 +163,14 @@ fn card_line(card: &CardReport) -> String {
     text
 }
 
-fn peer_lines(peer: &PeerState, now: u64, out: &mut String) {
+fn peer_lines(peer: &PeerState, name: Option<&str>, now: u64, out: &mut String) {
     let _ = writeln!(out, "peer: {}", peer.public_key);
     let mut line = |key: &str, value: &str| {
         let _ = writeln!(out, "  {key}: {value}");
     };
+    if let Some(name) = name {
+        line("name", name);
+    }
     if peer.preshared_key.is_set() {
         line("preshared key", "(hidden)");
     }

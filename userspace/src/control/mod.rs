@@ -9,6 +9,7 @@
 //! * [`names`]: what a device may be called.
 //! * [`nics`]: network cards with the XDP program, and who uses them.
 //! * [`options`]: what a daemon is told when it starts.
+//! * [`peers`]: clients added to a file, and taken out of it.
 //! * [`quick`]: `up`, `down` and `reload`, what wg-quick does.
 //! * [`uapi`]: what `wg` speaks.
 //! * [`wgquick`]: the files of wg-quick, `/etc/wireguard/NAME.conf`.
@@ -23,6 +24,7 @@ pub mod log;
 pub mod names;
 pub mod nics;
 pub mod options;
+pub mod peers;
 pub mod plane;
 pub mod quick;
 pub mod uapi;

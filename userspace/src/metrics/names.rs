@@ -65,7 +65,10 @@ impl NameFiles {
 }
 
 /// The text; it has a private key in it, too.
-fn read(path: &Path) -> io::Result<Zeroizing<String>> {
+///
+/// # Errors
+/// The system's, or it is no UTF-8.
+pub fn read(path: &Path) -> io::Result<Zeroizing<String>> {
     let file = File::open(path)?;
     let len = file.metadata()?.len().min(FILE_MAX);
     // At once as long as it gets: a string that grows leaves copies behind.
@@ -76,7 +79,8 @@ fn read(path: &Path) -> io::Result<Zeroizing<String>> {
 
 /// Pairs of key and name. Lines that are wrong in other ways are somebody
 /// else's to report.
-fn parse(text: &str) -> HashMap<PublicKey, String> {
+#[must_use]
+pub fn parse(text: &str) -> HashMap<PublicKey, String> {
     let mut names = HashMap::new();
     let (mut key, mut name) = (None, None);
     let mut finish = |key: &mut Option<PublicKey>, name: &mut Option<String>| {
@@ -92,15 +96,30 @@ fn parse(text: &str) -> HashMap<PublicKey, String> {
             if let Some(("friendly_name", text)) = assignment(comment) {
                 name = Some(shortened(text));
             }
-        } else if let Some((found, value)) = assignment(line)
-            && found.eq_ignore_ascii_case("PublicKey")
-        {
-            let value = value.split('#').next().unwrap_or_default().trim();
-            key = PublicKey::from_base64(value).ok();
+        } else {
+            key = public_key(line).or(key);
         }
     }
     finish(&mut key, &mut name);
     names
+}
+
+/// The key that the lines of a section name.
+#[must_use]
+pub fn key_of(lines: &[&str]) -> Option<PublicKey> {
+    lines
+        .iter()
+        .filter_map(|line| public_key(line.trim()))
+        .next_back()
+}
+
+fn public_key(line: &str) -> Option<PublicKey> {
+    let (found, value) = assignment(line)?;
+    if !found.eq_ignore_ascii_case("PublicKey") {
+        return None;
+    }
+    let value = value.split('#').next().unwrap_or_default().trim();
+    PublicKey::from_base64(value).ok()
 }
 
 fn assignment(line: &str) -> Option<(&str, &str)> {

@@ -1,4 +1,4 @@
-//! `ringtun up`, `down`, `reload` and `doctor` in namespaces, with real peers at the far end.
+//! `ringtun up`, `down`, `reload` and `doctor`, `peer` in namespaces, with real peers at the far end.
 
 #[path = "../e2e/mod.rs"]
 mod e2e;
@@ -7,5 +7,6 @@ mod doctor;
 mod files;
 mod life;
 mod machine;
+mod peer;
 mod reload;
 mod seed;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::journal::{Place, Step};
+use super::journal::{Lock, Place, Step};
 use super::lines;
 use crate::control::names::InterfaceName;
 use crate::control::uapi::client::Client;
@@ -16,7 +16,20 @@ use crate::control::wgquick::Config;
 /// # Errors
 /// Nobody answers, or the device refuses.
 pub fn reload(place: &Place, name: &InterfaceName, uapi: &Path, config: &Config) -> Result<bool> {
-    let _lock = place.lock()?;
+    follow(&place.lock()?, place, name, uapi, config)
+}
+
+/// The same, for those who have the lock.
+///
+/// # Errors
+/// As [`reload`].
+pub fn follow(
+    _lock: &Lock,
+    place: &Place,
+    name: &InterfaceName,
+    uapi: &Path,
+    config: &Config,
+) -> Result<bool> {
     let Some(journal) = place.load()? else {
         bail!(super::down::NotUp(name.clone()));
     };

@@ -1,5 +1,6 @@
 //! `SaveConfig`: the device as it is, as its file.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -12,6 +13,8 @@ use super::program::ip_json;
 use crate::control::names::InterfaceName;
 use crate::control::uapi::DeviceState;
 use crate::control::wgquick::{Config, Table, file};
+use crate::crypto::PublicKey;
+use crate::metrics::names;
 
 /// Writes the file anew, mode 0600: the peers of `state`, the addresses of the
 /// device, and what only the old file knows.
@@ -21,11 +24,17 @@ use crate::control::wgquick::{Config, Table, file};
 pub fn save(path: &Path, name: &InterfaceName, state: &DeviceState) -> Result<()> {
     let (config, _) =
         file::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let text = text(&config, name, state);
+    let called = names::read(path).map(|text| names::parse(&text));
+    let text = text(&config, name, state, &called.unwrap_or_default());
     replace(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn text(config: &Config, name: &InterfaceName, state: &DeviceState) -> Zeroizing<String> {
+fn text(
+    config: &Config,
+    name: &InterfaceName,
+    state: &DeviceState,
+    called: &HashMap<PublicKey, String>,
+) -> Zeroizing<String> {
     let mut out = Zeroizing::new(String::with_capacity(4096 + 512 * state.peers.len()));
     let i = &config.interface;
     out.push_str("[Interface]\n");
@@ -60,11 +69,16 @@ fn text(config: &Config, name: &InterfaceName, state: &DeviceState) -> Zeroizing
             let _ = writeln!(out, "{key} = {command}");
         }
     }
-    device(config, state, &mut out);
+    device(config, state, called, &mut out);
     out
 }
 
-fn device(config: &Config, state: &DeviceState, out: &mut String) {
+fn device(
+    config: &Config,
+    state: &DeviceState,
+    called: &HashMap<PublicKey, String>,
+    out: &mut String,
+) {
     if state.listen_port != 0 {
         let _ = writeln!(out, "ListenPort = {}", state.listen_port);
     }
@@ -76,7 +90,11 @@ fn device(config: &Config, state: &DeviceState, out: &mut String) {
         let _ = writeln!(out, "PrivateKey = {}", &*key.to_base64());
     }
     for peer in &state.peers {
-        let _ = write!(out, "\n[Peer]\nPublicKey = {}\n", peer.public_key);
+        out.push_str("\n[Peer]\n");
+        if let Some(called) = called.get(&peer.public_key) {
+            let _ = writeln!(out, "# friendly_name = {called}");
+        }
+        let _ = writeln!(out, "PublicKey = {}", peer.public_key);
         if peer.preshared_key.is_set() {
             let _ = writeln!(out, "PresharedKey = {}", &*peer.preshared_key.to_base64());
         }
