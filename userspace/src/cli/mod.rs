@@ -15,6 +15,7 @@ mod peer;
 mod qr;
 mod run;
 mod series;
+mod service;
 mod show;
 mod show_json;
 mod show_text;

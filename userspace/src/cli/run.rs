@@ -4,13 +4,14 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use ringtun_common::mss::MSS_MIN;
 
 use super::series::SeriesArgs;
-use super::{background, logging};
+use super::{background, logging, service};
 use crate::bpf::{self, BpfError};
 use crate::control::daemon::{self, Devices};
 use crate::control::names::InterfaceName;
@@ -197,7 +198,10 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         }
         background::Role::Foreground => {
             logging::start(filter, args.daemon.log_json);
-            serve(&options, || Ok(()))?;
+            serve(&options, || {
+                service::ready();
+                Ok(())
+            })?;
             Ok(ExitCode::SUCCESS)
         }
         background::Role::Daemon => {
@@ -213,12 +217,20 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
 }
 
 fn serve(options: &RunOptions, ready: impl FnOnce() -> Result<()>) -> Result<()> {
+    let made = service::Made::new();
     daemon::run(
         options,
-        |devices| metrics(options, devices),
+        |devices| {
+            let _ = made.set(Rc::clone(&devices));
+            metrics(options, devices)
+        },
         async |mut stop| {
             ready()?;
-            stop.asked().await;
+            tokio::select! {
+                () = stop.asked() => {}
+                () = service::live(&made) => {}
+            }
+            service::stopping();
             Ok(())
         },
     )

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::run::{self, DaemonArgs};
-use super::{background, logging};
+use super::{background, logging, service};
 use crate::control::daemon::{self, Stop};
 use crate::control::names::InterfaceName;
 use crate::control::quick::down::{self, NotUp};
@@ -130,7 +131,11 @@ pub fn up(args: &UpArgs) -> Result<ExitCode> {
         }
         background::Role::Foreground => {
             logging::start(filter, args.daemon.log_json);
-            match serve(args, || Ok(())) {
+            let ready = || {
+                service::ready();
+                Ok(())
+            };
+            match serve(args, ready) {
                 Err(error) if error.is::<AlreadyUp>() => unchanged(&error),
                 other => other.map(|()| ExitCode::SUCCESS),
             }
@@ -179,14 +184,22 @@ fn serve(args: &UpArgs, ready: impl FnOnce() -> Result<()>) -> Result<()> {
     let (lock, journal) = plan.begin(&stop)?;
     let begun = Cell::new(Some((lock, journal)));
     let outcome = Outcome::default();
+    let made = service::Made::new();
     let result = daemon::run(
         &options,
-        |devices| run::metrics(&options, devices),
+        |devices| {
+            let _ = made.set(Rc::clone(&devices));
+            run::metrics(&options, devices)
+        },
         async |signals| {
             let Some(begun) = begun.take() else {
                 return Ok(());
             };
-            companion(&plan, begun, &stop, signals, ready, &outcome).await
+            let companion = companion(&plan, begun, &stop, signals, ready, &outcome);
+            tokio::select! {
+                result = companion => result,
+                () = service::live(&made) => Ok(()),
+            }
         },
     );
     end(&plan, begun.take(), &outcome, result)
@@ -243,6 +256,7 @@ async fn companion(
             () = signals.asked() => {}
         }
     }
+    service::stopping();
     let (worker, told) = (Arc::clone(plan), Arc::clone(outcome));
     tokio::task::spawn_blocking(move || {
         let down = down::take_down(&worker.place, &worker.name, &worker.uapi_directory);

@@ -10,3 +10,4 @@ mod machine;
 mod peer;
 mod reload;
 mod seed;
+mod service;

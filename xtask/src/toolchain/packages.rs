@@ -50,6 +50,7 @@ pub const TEST: &[Need] = &[
     Need::Program("iperf3", "iperf3"),
     Need::Program("sysctl", "procps"),
     Need::Program("resolvconf", "openresolv"),
+    Need::Program("systemd-analyze", "systemd"),
 ];
 
 /// What `interop` runs beyond [`DEMO`] and [`TEST`].

@@ -113,6 +113,12 @@ impl Held {
         }
         replace(&self.path, text.as_bytes())
             .with_context(|| format!("cannot write {}", self.path.display()))?;
+        // The device may have been brought up from another file.
+        let from = self.place.load()?.map(|journal| journal.file);
+        let is_its = |file: &PathBuf| file.canonicalize().is_ok_and(|file| file == self.path);
+        if !from.as_ref().is_some_and(is_its) {
+            return Ok(false);
+        }
         match reload::follow(&self.lock, &self.place, &self.name, sockets, &config) {
             Ok(_) => Ok(true),
             Err(error) if error.is::<crate::control::quick::down::NotUp>() => Ok(false),

@@ -5,8 +5,14 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Tells a daemon of ours that it is one; nothing we start is.
-const IN_BACKGROUND: &str = "RINGTUN_IN_BACKGROUND";
+/// What is this process's alone: that it is the daemon, and what it tells a service
+/// manager.
+const OURS: [&str; 4] = [
+    "RINGTUN_IN_BACKGROUND",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+];
 
 /// Why a program did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +54,10 @@ impl ProgramError {
 #[must_use]
 pub fn command(program: &str) -> Command {
     let mut command = Command::new(program);
-    command.env_remove(IN_BACKGROUND).env("LC_ALL", "C");
+    for ours in OURS {
+        command.env_remove(ours);
+    }
+    command.env("LC_ALL", "C");
     command
 }
 
