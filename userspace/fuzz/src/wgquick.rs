@@ -1,7 +1,12 @@
 //! wg-quick files.
 
 use crate::Seed;
+use ringtun::control::peers::addresses::free;
+use ringtun::control::peers::edit::{self, Section};
 use ringtun::control::wgquick::{Config, Table, parse};
+use ringtun::crypto::{PresharedKey, PublicKey};
+use ringtun::metrics::names;
+use ringtun::tunnel::allowed_ips::Prefix;
 use std::fmt::Write as _;
 
 /// A file that says the same.
@@ -100,6 +105,9 @@ pub fn run(data: &[u8]) {
                 .is_none_or(|key| !shown.contains(key.as_str()))
         );
     }
+    if let Ok(text) = str::from_utf8(data) {
+        client(text, (report.errors() == 0).then_some(&config));
+    }
     if report.errors() > 0 {
         return;
     }
@@ -108,6 +116,58 @@ pub fn run(data: &[u8]) {
     assert_eq!(report.errors(), 0, "{once}\n{:?}", report.sorted());
     assert_eq!(text(&again), once);
     assert_eq!(again.peers.len(), config.peers.len());
+}
+
+/// A client that is added and removed again leaves every byte as it was; a file that
+/// was right has it in between, at an address that nobody had.
+fn client(text: &str, right: Option<&Config>) {
+    const KEY: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
+    if text.contains(KEY) {
+        return;
+    }
+    let key = PublicKey::from_base64(KEY).expect("a key");
+    let found = right
+        .and_then(|config| free(config).ok())
+        .unwrap_or_default();
+    let ranges: Vec<Prefix> = found.iter().map(|address| Prefix::host(*address)).collect();
+    let section = Section {
+        name: &"Anna's phone".parse().expect("a name"),
+        key,
+        preshared: &PresharedKey::none(),
+        allowed_ips: &ranges,
+    };
+    let with = edit::with(text, &section);
+    let mut before = text.to_owned();
+    if !text.is_empty() && !text.ends_with('\n') {
+        before.push('\n');
+    }
+    let without = edit::without(&with, &key);
+    assert_eq!(
+        without.as_ref().map(|text| text.as_str()),
+        Some(before.as_str())
+    );
+    assert_eq!(
+        names::parse(&with).get(&key).map(String::as_str),
+        Some("Anna's phone")
+    );
+    let Some(config) = right else {
+        return;
+    };
+    let taken = config.peers.iter().flat_map(|peer| &peer.allowed_ips);
+    let own = config
+        .interface
+        .addresses
+        .iter()
+        .map(|own| Prefix::host(own.addr));
+    for range in taken.copied().chain(own) {
+        assert!(!ranges.contains(&range), "{range} is somebody's");
+    }
+    // Without a range, the key AllowedIPs has no value.
+    if !ranges.is_empty() {
+        let (now, report) = parse(with.as_bytes());
+        assert_eq!(report.errors(), 0, "{:?}", report.sorted());
+        assert_eq!(now.peers.len(), config.peers.len() + 1);
+    }
 }
 
 /// Files as people write them, right and wrong.

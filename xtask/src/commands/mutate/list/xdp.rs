@@ -143,8 +143,8 @@ pub const XDP: &[Mutation] = &[
     mutation(
         "an MSS is raised to the limit",
         "common/src/mss/options.rs",
-        "[high, low]) > limit",
-        "[high, low]) != limit",
+        "[high, low]) > self.limit",
+        "[high, low]) != self.limit",
         "lan::every_fixture_becomes_what_it_must",
     ),
     mutation(
@@ -159,6 +159,13 @@ pub const XDP: &[Mutation] = &[
         "common/src/mss/options.rs",
         "self.lowered = true;",
         "self.lowered = true; return false;",
+        "lan::every_fixture_becomes_what_it_must",
+    ),
+    mutation(
+        "the last block of a long payload is not summed up",
+        "ebpf/src/cursor.rs",
+        "PAYLOAD_MAX.div_ceil(BLOCK) as u32",
+        "(PAYLOAD_MAX / BLOCK - 1) as u32",
         "lan::every_fixture_becomes_what_it_must",
     ),
     mutation(
