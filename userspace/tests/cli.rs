@@ -203,7 +203,11 @@ fn a_typo_of_a_subcommand_makes_no_device() {
             ],
         );
     }
-    refused(&run(&["doctor", "wg0"]), 1, &["no subcommand `doctor` yet"]);
+    refused(
+        &run(&["gateway", "wg0"]),
+        1,
+        &["no subcommand `gateway` yet"],
+    );
     refused(
         &run(&["--foreground", "dwon"]),
         1,

@@ -385,6 +385,100 @@ fn a_far_end_that_does_not_know_this_one() {
     assert_eq!(said.matches("note: ").count(), 1, "{said}");
 }
 
+#[track_caller]
+fn until_found(machine: &Machine<'_>, id: &str, is_there: bool) {
+    let what = format!("{id}: {is_there}");
+    wait::until(&what, FIRST, || {
+        let (findings, _) = ask(machine);
+        let found = findings.iter().any(|finding| finding["id"] == id);
+        Ok((found == is_there).then_some(()))
+    })
+    .unwrap();
+}
+
+/// What only the user can mend, and mends.
+#[test]
+fn a_neighbour_that_is_gone_and_a_network_that_is_there_twice() {
+    let good = Good::new();
+    let machine = good.plain();
+    let (other, far, to) = (
+        &good.pair.ends[1].ns,
+        &good.pair.ends[1].device,
+        good.endpoint(),
+    );
+    other.ip(&format!("link set {far} down")).unwrap();
+    until_found(&machine, "no-carrier", true);
+    other.ip(&format!("link set {far} up")).unwrap();
+    until_found(&machine, "no-carrier", false);
+
+    other.ip(&format!("addr del {to}/24 dev {far}")).unwrap();
+    machine
+        .ns
+        .ip(&format!("neigh flush dev {}", good.card()))
+        .unwrap();
+    // An answer is not waited for: asking is enough.
+    let _ = machine
+        .ns
+        .run("ping", ["-c", "1", "-W", "1", &to.to_string()]);
+    until_found(&machine, "neighbour-silent", true);
+    other.ip(&format!("addr add {to}/24 dev {far}")).unwrap();
+    let _ = machine
+        .ns
+        .run("ping", ["-c", "1", "-W", "5", &to.to_string()]);
+    until_found(&machine, "neighbour-silent", false);
+    is_silent(&machine);
+
+    let card = good.card();
+    machine
+        .ns
+        .ip(&format!("addr add 198.51.100.9/24 dev {card}"))
+        .unwrap();
+    machine
+        .ns
+        .ip(&format!("route del 198.51.100.0/24 dev {}", machine.name))
+        .unwrap();
+    until_found(&machine, "network-twice", true);
+    machine
+        .ns
+        .ip(&format!("addr del 198.51.100.9/24 dev {card}"))
+        .unwrap();
+    is_mended(&machine, "route-missing", ERRORS);
+}
+
+#[test]
+fn a_name_that_is_not_known_and_a_firewall_that_is_passed_by() {
+    let good = Good::new();
+    let machine = Machine::new(&good.pair.ends[0].ns);
+    let endpoint = format!("Endpoint = {}:", good.endpoint());
+    let text = file(&good.pair, &good.keys, "", "");
+    machine.write(&text.replace(&endpoint, "Endpoint = far.example.test:"));
+    machine.good("up");
+    until_found(&machine, "name-unknown", true);
+    let hosts = format!("{} far.example.test\n", good.endpoint());
+    fs::write(machine.files.path().join("hosts"), hosts).unwrap();
+    until_found(&machine, "name-unknown", false);
+
+    let binary = crate::e2e::ringtun().program;
+    let binary = binary.to_str().unwrap();
+    machine.other(binary, &["io", &machine.name, "xdp"]);
+    // The first packet to a peer decides on the card.
+    let _ = machine.ns.run("ping", ["-c", "1", "-W", "1", "10.78.0.2"]);
+    machine.ns.run("nft", ["add table inet fw"]).unwrap();
+    let chain = "add chain inet fw input { type filter hook input priority 0; }";
+    machine.ns.run("nft", [chain]).unwrap();
+    machine
+        .ns
+        .run("nft", ["add rule inet fw input udp dport 51820 accept"])
+        .unwrap();
+    let said = || machine.other(binary, &["doctor", &machine.name]);
+    wait::until("the note", FIRST, || {
+        Ok(said().contains("[firewall-passed-by]").then_some(()))
+    })
+    .unwrap();
+    machine.other(binary, &["io", &machine.name, "udp"]);
+    wait::until("no note", FIRST, || Ok(said().is_empty().then_some(()))).unwrap();
+}
+
 #[test]
 fn what_is_not_there_is_told_and_a_name_alone_is_enough() {
     let good = Good::new();

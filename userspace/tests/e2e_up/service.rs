@@ -48,7 +48,7 @@ fn a_manager_is_told_that_it_is_ready_lives_and_ends() {
         "PostUp = env > {}\n",
         environment.display()
     )));
-    let name = names::unique("notify");
+    let name = names::unique("n");
     // Such names belong to a network namespace.
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let abstract_socket = machine

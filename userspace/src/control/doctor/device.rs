@@ -59,8 +59,9 @@ fn addresses(subject: &Subject, link: &Link) -> Option<Finding> {
                 ))
                 .command(format!("ip link set dev {name} mtu {IPV6_MTU}"));
         }
-        let switch = format!("net.ipv6.conf.{name}.disable_ipv6");
-        if machine::switch(&switch.replace('.', "/")) == Some(1) {
+        // By slashes: a device may have a dot in its name.
+        let switch = format!("net/ipv6/conf/{name}/disable_ipv6");
+        if machine::switch(&switch) == Some(1) {
             finding = finding
                 .seen(format!("{switch} is 1"))
                 .command(format!("sysctl -w {switch}=0"));
