@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{Prepared, initramfs};
 use crate::link::veth;
@@ -14,6 +14,9 @@ use crate::{NetNs, Process, names};
 /// Emulated on a busy machine: a boot takes 10 s when all is well.
 const BOOT: Duration = Duration::from_secs(240);
 const COMMAND: Duration = Duration::from_secs(120);
+/// How long a command may take to arrive.
+const TAKEN: Duration = Duration::from_secs(30);
+const ATTEMPTS: u32 = 10;
 
 /// A running guest: its first network device is on a bridge that namespaces can join.
 #[derive(Debug)]
@@ -45,6 +48,36 @@ pub struct Boot<'a> {
 struct Console {
     qemu: Process,
     next: u64,
+}
+
+impl Console {
+    /// Has a command run, as often as it takes for it to arrive whole; the number of the first line
+    /// behind what says so.
+    fn give(&mut self, id: u64, text: &str) -> Result<usize> {
+        let len = id.to_string().len() + text.len();
+        let (line, taken) = (format!("{id} {len} {text}\n"), format!("@{id}+"));
+        let mut first = self.qemu.line_count();
+        let mut give = line.as_str();
+        for _ in 0..ATTEMPTS {
+            self.qemu.write(give.as_bytes())?;
+            let answer = self
+                .qemu
+                .wait_line_from(first, TAKEN, |said| said == taken || said == "@again");
+            give = match answer {
+                Ok((at, said)) => {
+                    first = at + 1;
+                    if said == taken {
+                        return Ok(first);
+                    }
+                    &line
+                }
+                // Its end was lost, too: with one, the rest is asked for again.
+                Err(error) if self.qemu.status().is_some() => return Err(error),
+                Err(_) => "\n",
+            };
+        }
+        bail!("it did not arrive in {ATTEMPTS} attempts")
+    }
 }
 
 impl Guest {
@@ -141,12 +174,17 @@ impl Guest {
     /// # Errors
     /// Its status is not 0, or it takes more than two minutes.
     pub fn run(&self, text: &str) -> Result<String> {
-        ensure!(!text.contains('\n'), "guest commands are one line");
+        let text = text.trim();
+        ensure!(
+            !text.contains('\n') && text.is_ascii(),
+            "guest commands are one line of ASCII"
+        );
         let mut console = self.console.lock().unwrap_or_else(PoisonError::into_inner);
         console.next += 1;
         let id = console.next;
-        let first = console.qemu.line_count();
-        console.qemu.write(format!("{id} {text}\n").as_bytes())?;
+        let first = console
+            .give(id, text)
+            .with_context(|| format!("in the guest: {text}"))?;
         let (prefix, end) = (format!("@{id}:"), format!("@{id}="));
         let (mut output, mut at) = (String::new(), first);
         loop {

@@ -37,8 +37,10 @@ pub(super) const TOOLS: [(&str, &str); 6] = [
     ("xz", "xz-utils"),
 ];
 
-/// Reads commands from the second serial line, one a line: an id, a blank, shell text. Answers
-/// each line of output as `@ID:text` and the end as `@ID=status`.
+/// Reads commands from the second serial line, one a line: an id, the length of id and text, shell
+/// text. An emulated line loses characters when the guest is slow: what has not the length it says
+/// is asked for `@again`, else `@ID+` says that it is run. Answers each line of output as
+/// `@ID:text` and the end as `@ID=status`.
 const INIT: &str = r#"#!/bin/sh
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -56,7 +58,12 @@ set -o pipefail
 exec < /dev/ttyS1 > /dev/ttyS1 2>&1
 stty raw -echo
 echo "@ready=$(uname -r)"
-while read -r id text; do
+while read -r id len text; do
+    if [ "$((${#id} + ${#text}))" != "$len" ]; then
+        echo "@again"
+        continue
+    fi
+    echo "@$id+"
     (eval "$text") < /dev/null 2>&1 | sed "s/^/@$id:/"
     echo "@$id=$?"
 done
@@ -66,7 +73,7 @@ poweroff -f
 /// Fetches the kernel package and builds the initramfs; cached.
 pub(super) fn prepare(cache: &Path) -> Result<Prepared> {
     tools::need(&TOOLS)?;
-    let directory = cached(cache, "linux", |new| {
+    let directory = cached(cache, "linux-2", |new| {
         let apt = Apt::configured(new)?;
         let file = apt.download_newest(|| kernel_package(&apt, "linux-image-amd64"))?;
         build(new, &file, &INTEROP)?;

@@ -60,7 +60,7 @@ impl Series {
     pub fn prepare(self, cache: &Path) -> Result<Kernel> {
         tools::need(&initramfs::TOOLS)?;
         tools::need(&[("ip", "iproute2")])?;
-        let directory = cached(cache, &format!("kernel-{}", self.name), |new| {
+        let directory = cached(cache, &format!("kernel-{}-2", self.name), |new| {
             let apt = Apt::suite(new, self.suite)?;
             let package = initramfs::kernel_package(&apt, PACKAGE)?;
             initramfs::build(new, &apt.download(&package)?, &CONTENTS)?;

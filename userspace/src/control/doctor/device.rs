@@ -93,9 +93,15 @@ fn unreached(subject: &Subject, network: Prefix) -> Option<Finding> {
     let way = device.map_or_else(|| "nowhere".to_owned(), |device| format!("to {device}"));
     let name = word(subject.name.as_str());
     // A network that somebody else has as exactly: whose it is, only the user knows.
-    let rival = machine::routes_to(to)
-        .into_iter()
-        .find(|route| route.to == network.to_string() && route.device != subject.name.as_str());
+    let exact = machine::routes_to(to).into_iter();
+    let exact = exact.filter(|route| route.is_of(network));
+    let (own, mut rivals): (Vec<_>, Vec<_>) =
+        exact.partition(|route| route.device == subject.name.as_str());
+    let rival = rivals.pop();
+    if rival.is_none() && !own.is_empty() {
+        // A part of it is elsewhere, by a route of its own.
+        return None;
+    }
     if let Some(rival) = rival.filter(|rival| rival.kind == "unicast") {
         let what = format!("{network} is behind a peer, and on {} too", rival.device);
         let finding = Finding::new("network-twice", Severity::Error, what).of(&subject.name);

@@ -21,10 +21,10 @@ const TABLE: &str = "ringtun-masquerade";
 pub fn examine(subject: &Subject, rules: Option<&Value>) -> Vec<Finding> {
     let mut found = Vec::new();
     let chains = rules.map(firewall::chains);
+    let masquerades = rules.map(firewall::masquerades);
     if subject.runs() {
         let forwarding = forwarding(subject);
-        if let Some(chains) = chains.as_ref().filter(|_| forwarding.is_empty()) {
-            let masquerades = chains.iter().any(firewall::Chain::masquerades);
+        if let Some(masquerades) = masquerades.filter(|_| forwarding.is_empty()) {
             found.extend(no_masquerade(subject, masquerades));
         }
         found.extend(forwarding);
@@ -42,9 +42,9 @@ pub fn examine(subject: &Subject, rules: Option<&Value>) -> Vec<Finding> {
 /// Whether the file's hooks speak of packets that are forwarded, by family.
 fn is_gateway(subject: &Subject, v6: bool) -> bool {
     let hooks = subject.hooks();
-    let lines = hooks
-        .lines()
-        .filter(|line| line.contains("ip6") == v6 || line.contains("inet"));
+    let lines = hooks.lines().filter(|line| {
+        (line.contains("ip6") || line.contains("ipv6")) == v6 || line.contains("inet")
+    });
     let says = |line: &str| {
         let line = line.to_ascii_lowercase();
         line.contains("forward") || line.contains("masquerade")
@@ -170,7 +170,7 @@ fn closed(subject: &Subject, port: u16, blocked: &Blocked) -> Option<Finding> {
             .seen(format!(
                 "nft -a list chain {chain}: the rule with handle {handle}"
             ))
-            .command(format!("nft delete rule {chain} handle {handle}")),
+            .command(format!("nft insert rule {chain} udp dport {port} accept")),
         Blocked::ByPolicy { chain } => finding
             .seen(format!(
                 "nft list chain {chain}: policy drop, and no rule accepts the port"

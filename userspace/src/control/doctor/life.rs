@@ -167,7 +167,7 @@ fn owner(inode: u64) -> Option<String> {
 }
 
 /// Where the file says this, from 1.
-fn line_of(subject: &Subject, key: &str) -> Option<usize> {
+pub(super) fn line_of(subject: &Subject, key: &str) -> Option<usize> {
     let text = machine::read(&subject.path)?;
     let is_it = |line: &str| {
         let said = line.split_once('=').map(|(key, _)| key.trim());

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::control::quick::program::{self, ip_json};
+use crate::tunnel::allowed_ips::Prefix;
 
 /// The most that is read of a file of the kernel, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
@@ -68,6 +69,13 @@ impl Route {
             None if self.to == "default" => 0,
             None => u8::MAX,
         }
+    }
+
+    /// Whether it is of exactly this network; `ip` says one address without a length.
+    #[must_use]
+    pub fn is_of(&self, network: Prefix) -> bool {
+        let host = self.to.parse().ok().map(Prefix::host);
+        host.or_else(|| self.to.parse().ok()) == Some(network)
     }
 
     /// As `ip route add` wants it behind the network.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::finding::{Finding, Remedy, Severity, word};
+use super::life;
 use super::machine::{self, Link, Route};
 use super::subject::Subject;
 use crate::control::uapi::PeerState;
@@ -175,7 +176,7 @@ fn too_long(
     Some(if subject.file.is_some() {
         finding.remedy(Remedy::Line {
             file: subject.path.clone(),
-            line: None,
+            line: life::line_of(subject, "MTU"),
             text: format!("MTU = {fits}"),
         })
     } else {
