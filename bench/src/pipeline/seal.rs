@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, ensure};
 use ringtun::datapath::frames::FramePool;
 use ringtun::datapath::offload::VNET_LEN;
-use ringtun::datapath::outbound::Sealer;
 use ringtun::datapath::port::Tunnel;
 use ringtun::datapath::runs::Runs;
+use ringtun::datapath::sealer::{Batch, Sealer};
 use ringtun::datapath::stats::WorkerStats;
 use ringtun::datapath::worker::FRAMES;
 use ringtun::drops::DropReason;
@@ -73,13 +73,13 @@ impl Seal {
         let now = clock::boot();
         let snapshot = self.tunnel.shared.snapshot();
         let owners = Owners::new(&snapshot);
-        let sealer = Sealer {
+        let mut sealer = Sealer::new(Batch {
             tunnel: &self.tunnel,
             owners: &owners,
             stats: &self.stats,
             frames: &self.frames,
             now,
-        };
+        });
         for _ in 0..reads {
             packets::set_number(&mut self.read[VNET_LEN..], self.number);
             self.number += 1;

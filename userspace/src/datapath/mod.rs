@@ -16,6 +16,7 @@
 
 mod check;
 mod delivery;
+pub mod flow;
 pub mod forward;
 pub mod frames;
 pub mod handshakes;
@@ -30,6 +31,7 @@ pub mod port;
 pub mod replies;
 pub mod rings;
 pub mod runs;
+pub mod sealer;
 mod sort;
 pub mod stats;
 pub mod taps;

@@ -1,5 +1,6 @@
 //! The keys of one session, used by any thread through `&self`.
 
+use std::ops::Range;
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -201,6 +202,20 @@ impl Keypair {
             .map_err(|_| SealError::NonceLimit)
     }
 
+    /// Takes back the last of the counters that a caller reserved and did not
+    /// use; false, and they are lost, if others were reserved behind them.
+    ///
+    /// No counter from `next_counter` on is in anybody's hands. So if that is
+    /// where these end, nobody has one behind them (or gave it back before), and
+    /// once they are given back nobody has them either. Whoever gives back what it
+    /// used has a nonce used twice: [`Flow`](crate::datapath::flow::Flow) does it
+    /// for those who seal.
+    pub fn give_back(&self, unused: Range<u64>) -> bool {
+        self.next_counter
+            .compare_exchange(unused.end, unused.start, Relaxed, Relaxed)
+            .is_ok()
+    }
+
     /// Seals one packet in place under a counter from [`Self::reserve`].
     ///
     /// ```text
@@ -252,7 +267,7 @@ impl Keypair {
         ReplayGuard(self.replay.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Messages sealed so far.
+    /// Counters handed out so far, and not given back.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.next_counter.load(Relaxed)

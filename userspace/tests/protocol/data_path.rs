@@ -11,9 +11,9 @@ use ringtun::datapath::handshakes::Queues;
 use ringtun::datapath::inbound::{Datagram, Inbound, ROUND};
 use ringtun::datapath::mss::MssClamp;
 use ringtun::datapath::offload::VNET_LEN;
-use ringtun::datapath::outbound::Sealer;
 use ringtun::datapath::port::Tunnel;
 use ringtun::datapath::runs::Runs;
+use ringtun::datapath::sealer::{Batch, Sealer};
 use ringtun::datapath::stats::WorkerStats;
 use ringtun::drops::DropReason;
 use ringtun::tunnel::endpoint::Endpoint;
@@ -66,13 +66,13 @@ impl End {
     fn seal(&self, world: &World, packets: &[Vec<u8>]) -> Vec<Burst> {
         let snapshot = self.tunnel.shared.snapshot();
         let owners = Owners::new(&snapshot);
-        let sealer = Sealer {
+        let mut sealer = Sealer::new(Batch {
             tunnel: &self.tunnel,
             owners: &owners,
             stats: &self.stats,
             frames: &self.frames,
             now: world.now,
-        };
+        });
         let mut runs = Runs::default();
         let mut bursts = Vec::new();
         for packet in packets {
@@ -264,6 +264,48 @@ fn a_lane_that_never_runs_dry_does_not_hold_a_worker() {
 
 /// What waited for the handshake leaves as soon as a worker sees the session; as
 /// much as its runs hold, the rest in its turn.
+#[test]
+fn packets_read_one_by_one_take_no_more_counters_than_they_are() {
+    let (world, end, _) = connected(927);
+    let (keypair, cell) = (world.current(0, 1).unwrap(), world.cell(0, 1));
+    let (mut counters, mut sent) = (keypair.sent(), cell.tx_packets());
+    for packets in [1, 2, 3, 5, 16, 17, 40] {
+        let bursts = end.seal(&world, &numbered(packets, |_| 100));
+        let found: Vec<u64> = bursts
+            .iter()
+            .flat_map(|burst| burst.bytes.chunks(burst.segment))
+            .map(|packet| u64::from_le_bytes(packet[8..16].try_into().unwrap()))
+            .collect();
+        let expected: Vec<u64> = (counters..counters + u64::from(packets)).collect();
+        assert_eq!(found, expected);
+        counters += u64::from(packets);
+        sent += u64::from(packets);
+        assert_eq!(keypair.sent(), counters, "of {packets} packets");
+        assert_eq!(cell.tx_packets(), sent, "of {packets} packets");
+    }
+}
+
+#[test]
+fn packets_for_two_peers_in_turn_are_counted_for_each() {
+    let mut world = World::mesh(3, 928);
+    for peer in [1, 2] {
+        world.connect(0, peer);
+    }
+    let end = End::new(&world, 0);
+    let count = |peer| {
+        let sent = world.current(0, peer).unwrap().sent();
+        [sent, world.cell(0, peer).tx_packets()]
+    };
+    let before = [1, 2].map(count);
+    let packets: Vec<_> = (0..20u32)
+        .map(|n| packet::ip(inner4(0), inner4(1 + n as usize % 2), 0, &[0; 100]))
+        .collect();
+    end.seal(&world, &packets);
+    for (peer, before) in [1, 2].into_iter().zip(before) {
+        assert_eq!(count(peer), before.map(|n| n + 10), "no counter is wasted");
+    }
+}
+
 #[test]
 fn staged_packets_of_mixed_sizes_are_not_dropped_for_want_of_runs() {
     let (world, sender, mut receiver) = connected(905);

@@ -196,3 +196,62 @@ fn no_counter_is_used_twice_by_many_threads() {
     all.dedup();
     assert_eq!(all.len(), n);
 }
+
+#[test]
+fn counters_given_back_are_used_again_unless_others_came_behind_them() {
+    let mut w = World::pair(119);
+    w.connect(0, 1);
+    let k = w.current(0, 1).unwrap();
+    let first = k.reserve(w.now, 8).unwrap();
+    assert!(k.give_back(first + 3..first + 8));
+    assert_eq!(
+        k.reserve(w.now, 2),
+        Ok(first + 3),
+        "as if only three were taken"
+    );
+    let mine = k.reserve(w.now, 4).unwrap();
+    let others = k.reserve(w.now, 1).unwrap();
+    assert!(
+        !k.give_back(mine + 1..mine + 4),
+        "they are no more the last"
+    );
+    assert_eq!(k.reserve(w.now, 1), Ok(others + 1));
+}
+
+#[test]
+fn no_counter_is_used_twice_by_threads_that_give_some_back() {
+    let mut w = World::pair(120);
+    w.connect(0, 1);
+    let (keypair, now) = (w.current(0, 1).unwrap(), w.now);
+    let (mut all, given_back) = std::thread::scope(|s| {
+        let threads: Vec<_> = (0..4u64)
+            .map(|t| {
+                let keypair = &keypair;
+                s.spawn(move || {
+                    let (mut mine, mut given_back) = (Vec::new(), 0);
+                    for n in 0..20_000 {
+                        let first = keypair.reserve(now, 4).unwrap();
+                        let used = (n + t) % 5;
+                        mine.extend(first..first + used);
+                        if used < 4 {
+                            given_back += u64::from(keypair.give_back(first + used..first + 4));
+                        }
+                    }
+                    (mine, given_back)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap()).fold(
+            (Vec::new(), 0),
+            |(mut all, given), (mine, more)| {
+                all.extend(mine);
+                (all, given + more)
+            },
+        )
+    });
+    let n = all.len();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), n);
+    assert!(given_back > 0, "none could be given back");
+}

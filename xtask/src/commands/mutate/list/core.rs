@@ -35,6 +35,13 @@ pub const CORE: &[Mutation] = &[
         "limits::the_window_takes_what_is_up_to_8128_behind",
     ),
     mutation(
+        "counters are given back from under those who took the next ones",
+        "keypair.rs",
+        ".compare_exchange(unused.end, unused.start, Relaxed, Relaxed)\n            .is_ok()",
+        ".swap(unused.start, Relaxed)\n            == unused.end",
+        "limits::counters_given_back_are_used_again_unless_others_came_behind_them",
+    ),
+    mutation(
         "the initiator renews after 125 s",
         "keypair.rs",
         "REKEY_AFTER_TIME: Duration = Duration::from_secs(120)",

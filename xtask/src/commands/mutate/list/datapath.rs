@@ -7,6 +7,20 @@ use crate::commands::mutate::subject::Mutation;
 /// `userspace/tests/protocol/`.
 pub const DATAPATH: &[Mutation] = &[
     mutation(
+        "counters that were not used are not given back",
+        "flow.rs",
+        "self.keypair().give_back(unused);",
+        "drop(unused);",
+        "data_path::packets_read_one_by_one_take_no_more_counters_than_they_are",
+    ),
+    mutation(
+        "packets to a peer are not counted when the next is another's",
+        "sealer.rs",
+        "self.flow = None;\n            self.flow = Some(",
+        "std::mem::forget(self.flow.take());\n            self.flow = Some(",
+        "data_path::packets_for_two_peers_in_turn_are_counted_for_each",
+    ),
+    mutation(
         "no hop is taken from what goes to a client",
         "rings/ring.rs",
         "forward::packet::lower_hop_limit(&mut to[header.len()..]);",
