@@ -205,7 +205,12 @@ impl Inbound {
         let much = ring.is_ready();
         let mut gathered: Option<Gathered> = None;
         let mut bytes = 0;
-        for frame in frames.drain(..) {
+        let mut waiting = frames.drain(..).peekable();
+        while let Some(frame) = waiting.next() {
+            // While this one is copied.
+            if let Some(next) = waiting.peek() {
+                next.prefetch();
+            }
             let packet = frame.packet();
             bytes += packet.len() as u64;
             let arrival = arrival::Arrival::read(packet, ring.ifindex());
@@ -237,6 +242,7 @@ impl Inbound {
             }
             ring.free(frame);
         }
+        drop(waiting);
         self.finish((gathered, None), much, ports, lan, now);
         ring.stats().rx_bytes.add(bytes);
         ring.refill(frames, now);

@@ -144,7 +144,12 @@ impl Outbound {
             frames: &self.frames,
             now,
         });
-        for (at, frame) in batch.iter_mut().enumerate() {
+        let mut rest = batch.iter_mut().enumerate().peekable();
+        while let Some((at, frame)) = rest.next() {
+            // While this one is sealed.
+            if let Some((_, next)) = rest.peek() {
+                next.prefetch();
+            }
             let Some(range) = forward::packet::find(frame.packet()) else {
                 return at;
             };
@@ -158,6 +163,7 @@ impl Outbound {
                 port.send_runs(rings, now);
             }
         }
+        drop(rest);
         batch.len()
     }
 }

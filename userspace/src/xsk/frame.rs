@@ -73,6 +73,12 @@ impl Frame {
         unsafe { self.region.as_ref() }
     }
 
+    /// The packet will be read soon: another processor wrote it, mostly.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        super::prefetch::prefetch(self.packet());
+    }
+
     /// Bytes of the frame.
     #[must_use]
     pub fn size(&self) -> usize {

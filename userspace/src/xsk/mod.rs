@@ -25,6 +25,7 @@ pub mod frame;
 pub mod metadata;
 pub mod peer;
 mod port;
+mod prefetch;
 mod region;
 pub mod ring;
 pub mod rx;
