@@ -65,7 +65,7 @@ fn ten_thousand_peers_scroll_sort_and_filter_without_lag() {
     let worst = *pages.iter().max().unwrap();
     let page = median(pages);
     top.press("g");
-    top.sees(&["1-48 of 10,000"]);
+    top.sees(&["1-50 of 10,000"]);
     let sorts = (0..20).map(|at| {
         let heading = ["▼HANDSHAKE", "▼PEER", "▼RX  ", "▼RX bit/s"][at % 4];
         let shown = move |text: &str| {

@@ -17,6 +17,7 @@ const COLOURS: [&str; 16] = [
 pub fn check(parser: &Parser) {
     let screen = parser.screen();
     let (rows, columns) = screen.size();
+    let (rows, columns) = (rows.get(), columns.get());
     for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
         let cell = screen.cell(row, column).unwrap();
         assert!(!cell.contents().contains(char::is_control), "{cell:?}");
@@ -35,6 +36,7 @@ pub fn save(parser: &Parser, file: &Path) {
 fn svg(parser: &Parser) -> String {
     let screen = parser.screen();
     let (rows, columns) = screen.size();
+    let (rows, columns) = (rows.get(), columns.get());
     let (width, height) = (columns * CELL.0 + 16, rows * CELL.1 + 16);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \

@@ -2,11 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::num::NonZeroU16;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
@@ -96,6 +98,10 @@ impl Top {
             ws_ypixel: 0,
         };
         let pty = openpty(Some(&size), None).unwrap();
+        // Or the program has its own terminal's other end, which then never hangs up.
+        for end in [&pty.master, &pty.slave] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
         let before = tcgetattr(&pty.slave).unwrap();
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
         let mut command = place.command(arguments, environment);
@@ -106,13 +112,15 @@ impl Top {
             master: pty.master.into(),
             slave: pty.slave,
             before,
-            parser: vt100::Parser::new(rows, columns, 0),
+            parser: vt100::Parser::new(cells(rows), cells(columns), 0),
         }
     }
 
     /// What a person sees, line by line.
     pub fn text(&self) -> String {
-        self.parser.screen().contents()
+        let screen = self.parser.screen();
+        let rows: Vec<_> = screen.rows(0, screen.size().1.get()).collect();
+        rows.join("\n")
     }
 
     /// Has the emulator read what the program wrote, for `at_most` until there is something.
@@ -166,7 +174,9 @@ impl Top {
 
     pub fn resize(&mut self, columns: u16, rows: u16) {
         let tty = ttyname(&self.slave).unwrap();
-        self.parser.screen_mut().set_size(rows, columns);
+        self.parser
+            .screen_mut()
+            .set_size(cells(rows), cells(columns));
         let status = Command::new("stty")
             .arg("-F")
             .arg(tty)
@@ -208,4 +218,8 @@ impl Top {
     pub fn hang_up(self) -> Child {
         self.child
     }
+}
+
+fn cells(n: u16) -> NonZeroU16 {
+    NonZeroU16::new(n).unwrap()
 }

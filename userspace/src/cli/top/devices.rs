@@ -13,7 +13,7 @@ const RESTART_SHOWN: u64 = 30;
 /// Heading, width, and whether it is of numbers.
 const COLUMNS: [(&str, u16, bool); 9] = [
     ("DEVICE", 15, false),
-    ("STATE", 10, false),
+    ("STATE", 9, false),
     ("I/O", 3, false),
     ("PORT", 5, true),
     ("ACTIVE", 13, true),
@@ -26,7 +26,6 @@ const COLUMNS: [(&str, u16, bool); 9] = [
 /// Draws from row `y` on; returns the row after it.
 pub fn draw(canvas: &mut Canvas<'_>, mut y: u16, model: &Model, view: &View) -> u16 {
     let height = usize::from(canvas.area().height);
-    canvas.left(1, y, u16::MAX, "", Ink::Plain);
     let mut x = 1;
     for (heading, width, number) in COLUMNS {
         if number {
@@ -64,7 +63,7 @@ pub fn draw(canvas: &mut Canvas<'_>, mut y: u16, model: &Model, view: &View) -> 
 
 /// Between two columns.
 fn gap(canvas: &Canvas<'_>) -> u16 {
-    if canvas.area().width < 100 { 0 } else { 2 }
+    if canvas.area().width < 100 { 1 } else { 2 }
 }
 
 fn row(canvas: &mut Canvas<'_>, y: u16, device: &Device, view: &View, wall: u64) {
@@ -99,8 +98,7 @@ fn row(canvas: &mut Canvas<'_>, y: u16, device: &Device, view: &View, wall: u64)
         if number {
             canvas.right(x, y, width, text, *ink);
         } else {
-            // A blank stays between two texts.
-            canvas.left(x, y, width - u16::from(gap == 0), text, *ink);
+            canvas.left(x, y, width, text, *ink);
         }
         x += width + gap;
     }
@@ -109,7 +107,7 @@ fn row(canvas: &mut Canvas<'_>, y: u16, device: &Device, view: &View, wall: u64)
     }
 }
 
-/// What a device does, in ten columns at most.
+/// What a device does, in nine columns at most.
 pub fn state(device: &Device, wall: u64) -> (String, Ink) {
     let since = |then: u64| wall.saturating_sub(then);
     if let Some((why, then)) = device.absent {

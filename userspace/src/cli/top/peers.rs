@@ -65,9 +65,10 @@ fn columns(width: u16, several: bool) -> Vec<(Column, u16)> {
         (Column::Graph, 8),
     ];
     if several {
-        all.insert(0, (Column::Device, if wide { 15 } else { 8 }));
+        all.insert(0, (Column::Device, 15));
     }
-    if width >= 78 {
+    // Beside a column more there is no room for totals on 80.
+    if width >= if several { 96 } else { 78 } {
         all.extend([(Column::RxTotal, 9), (Column::TxTotal, 9)]);
     }
     let after = |name| {

@@ -1,6 +1,7 @@
 //! The terminal while it is drawn on, and as it was before.
 
 use std::io::{self, Stdout, Write};
+use std::mem::ManuallyDrop;
 use std::panic;
 use std::sync::Once;
 
@@ -16,7 +17,9 @@ use ratatui::crossterm::terminal::{
 /// is when any thread panics, before the message is written, which would be lost on the
 /// alternate screen.
 pub struct Guard {
-    pub terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Never dropped: where its terminal is gone it writes to standard error, and panics
+    /// as that is gone, too.
+    pub terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
 }
 
 impl Guard {
@@ -37,7 +40,9 @@ impl Guard {
         execute!(io::stdout(), EnterAlternateScreen, Hide)?;
         let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
         std::mem::forget(undo);
-        Ok(Self { terminal })
+        Ok(Self {
+            terminal: ManuallyDrop::new(terminal),
+        })
     }
 }
 
