@@ -87,7 +87,7 @@ mod tests {
     #[ignore = "is run by the test below, in a terminal"]
     fn panics_while_it_draws() {
         let mut guard = Guard::enter().unwrap();
-        guard.terminal.clear().unwrap();
+        guard.terminal.draw(|_| {}).unwrap();
         // Any thread: not the one that holds the guard.
         thread::spawn(|| panic!("the sky falls"))
             .join()
