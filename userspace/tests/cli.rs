@@ -192,6 +192,7 @@ fn a_typo_of_a_subcommand_makes_no_device() {
         ("chekc", "check"),
         ("genke", "genkey"),
         ("rn", "run"),
+        ("tpo", "top"),
     ] {
         let ran = run(&[typed]);
         refused(
@@ -213,6 +214,21 @@ fn a_typo_of_a_subcommand_makes_no_device() {
         1,
         &["did you mean `ringtun down`"],
     );
+}
+
+#[test]
+fn bad_arguments_of_top_are_refused_and_a_pipe_is_told_of_once() {
+    for (arguments, code, expected) in [
+        (&["top", "--interval", "0"][..], 2, "from 0.1 to 3600"),
+        (&["top", "--interval", "NaN"], 2, "from 0.1 to 3600"),
+        (&["top", "--interval", "1e9"], 2, "from 0.1 to 3600"),
+        (&["top", "--sort", "luck"], 2, "handshake"),
+        (&["top", "a/b"], 2, "letters, digits"),
+        (&["top", "wg-no-such"], 1, "no device `wg-no-such` runs here"),
+        (&["top", "--uapi-directory", "/no/such"], 1, "top --once"),
+    ] {
+        refused(&run(arguments), code, &[expected]);
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod service;
 mod show;
 mod show_json;
 mod show_text;
+mod top;
 mod up;
 
 use std::io::Write as _;
@@ -54,6 +55,7 @@ Examples:
   ringtun wg0                  the same, as wireguard-go is called
   ringtun doctor wg0           what is wrong, and what mends it
   ringtun show wg0             peers, traffic, and what was dropped and why
+  ringtun top                  the same live, with rates
   ringtun io wg0 xdp           encrypted packets through AF_XDP from now on
   ringtun capture wg0 | tcpdump -r - -n
   ringtun genkey | tee private.key | ringtun pubkey
@@ -75,6 +77,8 @@ enum Command {
     Run(run::RunArgs),
     /// Show devices and peers as `wg show`, and what was dropped and why
     Show(show::ShowArgs),
+    /// Watch devices and peers live: rates, handshakes, drops, rings, threads
+    Top(top::TopArgs),
     /// Switch how encrypted packets travel: AF_XDP or sockets
     Io(io::IoArgs),
     /// Change what a running process logs
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
         Some(Command::Peer(args)) => peer::run(&args),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Show(args)) => show::run(&args),
+        Some(Command::Top(args)) => top::run(&args),
         Some(Command::Io(args)) => io::run(&args),
         Some(Command::Log(args)) => log::run(&args),
         Some(Command::Capture(args)) => capture::run(&args),

@@ -3,13 +3,13 @@
 use anyhow::{Result, bail};
 
 /// Subcommands of this version.
-const HERE: [&str; 15] = [
-    "up", "down", "reload", "peer", "run", "show", "io", "log", "capture", "check", "doctor",
-    "genkey", "genpsk", "pubkey", "help",
+const HERE: [&str; 16] = [
+    "up", "down", "reload", "peer", "run", "show", "top", "io", "log", "capture", "check",
+    "doctor", "genkey", "genpsk", "pubkey", "help",
 ];
 
 /// Subcommands of versions to come. A device of that name would be a trap.
-const LATER: [&str; 2] = ["gateway", "top"];
+const LATER: [&str; 1] = ["gateway"];
 
 /// Refuses device names that were probably meant as a subcommand. Not those of
 /// wg-quick, which gives the name alone, whatever it is, and cannot say `run`.

@@ -108,7 +108,11 @@ fn explain<T>(name: &InterfaceName, error: ClientError) -> Result<T> {
     Err(error).with_context(|| format!("device `{name}`"))
 }
 
-fn all(directory: &Path) -> Result<Vec<Shown>> {
+/// The devices whose sockets are there, by name.
+///
+/// # Errors
+/// The directory cannot be listed; that there is none is no error.
+pub fn list(directory: &Path) -> Result<Vec<InterfaceName>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -124,8 +128,12 @@ fn all(directory: &Path) -> Result<Vec<Shown>> {
         })
         .collect();
     names.sort();
+    Ok(names)
+}
+
+fn all(directory: &Path) -> Result<Vec<Shown>> {
     let mut devices = Vec::new();
-    for name in names {
+    for name in list(directory)? {
         match ask(directory, &name) {
             Ok(shown) => devices.push(shown),
             // It ended between the listing and now, or before without cleaning up.
@@ -153,10 +161,14 @@ fn ask(directory: &Path, name: &InterfaceName) -> Result<Shown, ClientError> {
     })
 }
 
+/// The wg-quick file that a device was brought up from, or would be.
+pub fn names_file(name: &InterfaceName) -> PathBuf {
+    let journal = Place::new(name).load().ok().flatten();
+    journal.map_or_else(|| file::locate(name.as_str()), |journal| journal.file)
+}
+
 /// None where the file cannot be read.
 fn names_of(name: &InterfaceName) -> HashMap<PublicKey, String> {
-    let journal = Place::new(name).load().ok().flatten();
-    let path = journal.map_or_else(|| file::locate(name.as_str()), |journal| journal.file);
-    let text = names::read(&path);
+    let text = names::read(&names_file(name));
     text.map(|text| names::parse(&text)).unwrap_or_default()
 }

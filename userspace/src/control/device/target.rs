@@ -145,6 +145,7 @@ impl UapiTarget for Device {
             io_waits: io.waits,
             by_socket: io.by_socket,
             cards: io.cards,
+            ring_slots: ring_slots(&self.nics),
             verdicts: counts.as_ref().map(verdicts).unwrap_or_default(),
             classes: counts.as_ref().map(classes).unwrap_or_default(),
             lan: self.nics.lan(),
@@ -194,6 +195,18 @@ fn classes(counts: &Counts) -> BTreeMap<String, CountInfo> {
         .iter()
         .map(|class| (class.label(), counts.class(*class)));
     labelled.map(count_info).collect()
+}
+
+fn ring_slots(nics: &Nics) -> BTreeMap<String, u64> {
+    let slots = nics.ring_sizes();
+    [
+        ("rx", slots.rx),
+        ("tx", slots.tx),
+        ("fill", slots.fill),
+        ("completion", slots.completion),
+    ]
+    .map(|(kind, slots)| (kind.to_owned(), slots.into()))
+    .into()
 }
 
 fn steered(nics: &Nics) -> BTreeMap<u32, CountInfo> {

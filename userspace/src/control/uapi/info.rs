@@ -32,6 +32,8 @@ pub struct DeviceInfo {
     pub by_socket: Vec<String>,
     /// Network cards of the process that carry the XDP program.
     pub cards: Vec<CardReport>,
+    /// Slots of each ring of these cards, by its kind: `rx`, `tx`, `fill`, `completion`.
+    pub ring_slots: BTreeMap<String, u64>,
     /// What left the XDP program, by verdict; empty while there is none.
     pub verdicts: BTreeMap<String, CountInfo>,
     /// What it saw, by class.
