@@ -10,9 +10,10 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
-/// `$1` is the root. The loop waits for processes that nobody else waits for.
+/// `$1` is the root, a mount of its own as `ip netns exec` wants it. The loop waits for processes that nobody else waits for.
 const FIRST: &str = "\
 set -e
+mount --bind \"$1\" \"$1\"
 mount -t proc proc \"$1/proc\"
 mount -t sysfs sysfs \"$1/sys\"
 mount -t tmpfs tmpfs \"$1/run\"
