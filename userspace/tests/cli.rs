@@ -92,6 +92,49 @@ fn version_and_help_teach() {
 }
 
 #[test]
+fn completions_and_man_pages_are_written() {
+    for (shell, expected) in [
+        ("bash", "complete -F _ringtun"),
+        ("zsh", "#compdef ringtun"),
+        ("fish", "complete -c ringtun"),
+    ] {
+        let ran = run(&["completions", shell]);
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{shell}");
+        assert!(ran.out.contains(expected), "{shell}");
+        assert!(ran.out.contains("fast-forward"), "{shell}");
+    }
+    refused(&run(&["completions", "sh"]), 2, &["bash, zsh, fish"]);
+    refused(&run(&["completions"]), 2, &["SHELL"]);
+
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path().to_str().unwrap();
+    let ran = run(&["man-pages", at]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let page = fs::read_to_string(directory.path().join("ringtun-up.8")).unwrap();
+    for part in [
+        ".TH RINGTUN\\-UP 8",
+        "--foreground",
+        "/run/ringtun/NAME.json",
+    ] {
+        assert!(
+            page.replace("\\-", "-").contains(&part.replace("\\-", "-")),
+            "{part}: {page}"
+        );
+    }
+    assert_eq!(ran.out.lines().count(), fs::read_dir(at).unwrap().count());
+    refused(
+        &run(&["man-pages", "/nonexistent/man8"]),
+        1,
+        &["cannot write /nonexistent/man8/ringtun", "No such file"],
+    );
+    refused(
+        &run(&["man-page"]),
+        1,
+        &["did you mean `ringtun man-pages`"],
+    );
+}
+
+#[test]
 fn keys_are_made_and_read_as_wg_does() {
     let private = run(&["genkey"]);
     let psk = run(&["genpsk"]);

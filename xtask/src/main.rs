@@ -43,6 +43,8 @@ enum Command {
     Fuzz(commands::fuzz::Arguments),
     /// Measure side by side with other implementations
     Bench(commands::bench::Arguments),
+    /// Packages of a release: .deb, tarball, checksums, for amd64 and arm64
+    Dist(commands::dist::Arguments),
     /// Break the core in known ways; each must make a test fail
     Mutate(commands::mutate::Arguments),
     /// Everything that must hold before a change is taken
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Fuzz(arguments) => commands::fuzz::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Mutate(arguments) => commands::mutate::run(&arguments),
+        Command::Dist(arguments) => commands::dist::run(&arguments),
         Command::Ci => commands::ci::run(),
     };
     process::wait_if_interrupted();

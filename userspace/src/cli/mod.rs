@@ -4,6 +4,7 @@ mod background;
 mod capture;
 mod capture_copy;
 mod check;
+mod completions;
 mod doctor;
 mod io;
 mod keys;
@@ -11,6 +12,9 @@ mod log;
 mod logging;
 mod names;
 mod output;
+mod pages;
+mod pages_help;
+mod pages_text;
 mod peer;
 mod qr;
 mod run;
@@ -25,7 +29,7 @@ mod up;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 /// A WireGuard tunnel gateway for Linux.
 #[derive(Parser)]
@@ -90,12 +94,20 @@ enum Command {
     /// Find out what is wrong with the machine and its tunnels, and what mends it
     Doctor(doctor::DoctorArgs),
     /// Print a new private key
+    #[command(
+        after_help = "Example:\n  umask 077; ringtun genkey | tee private.key | ringtun pubkey > public.key"
+    )]
     Genkey(NoArgs),
     /// Print a new preshared key
+    #[command(after_help = "Example:\n  umask 077; ringtun genpsk > preshared.key")]
     Genpsk(NoArgs),
     /// Read a private key and print its public key
     #[command(after_help = "Example:\n  ringtun pubkey < private.key > public.key")]
     Pubkey(NoArgs),
+    /// Print completions for a shell
+    Completions(completions::CompletionsArgs),
+    /// Write the manual pages into a directory
+    ManPages(pages::PagesArgs),
 }
 
 #[derive(Args)]
@@ -121,6 +133,8 @@ pub fn main() -> ExitCode {
         Some(Command::Genkey(_)) => keys::genkey(),
         Some(Command::Genpsk(_)) => keys::genpsk(),
         Some(Command::Pubkey(_)) => keys::pubkey(),
+        Some(Command::Completions(args)) => completions::run(&args, Cli::command()),
+        Some(Command::ManPages(args)) => pages::run(&args, Cli::command()),
         None => {
             let by_wg_quick = std::env::var_os("WG_QUICK_USERSPACE_IMPLEMENTATION").is_some();
             names::not_a_subcommand(&cli.run.names, by_wg_quick).and_then(|()| run::run(&cli.run))
@@ -136,7 +150,6 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -3,9 +3,25 @@
 use anyhow::{Result, bail};
 
 /// Subcommands of this version.
-const HERE: [&str; 16] = [
-    "up", "down", "reload", "peer", "run", "show", "top", "io", "log", "capture", "check",
-    "doctor", "genkey", "genpsk", "pubkey", "help",
+const HERE: [&str; 18] = [
+    "up",
+    "down",
+    "reload",
+    "peer",
+    "run",
+    "show",
+    "top",
+    "io",
+    "log",
+    "capture",
+    "check",
+    "doctor",
+    "genkey",
+    "genpsk",
+    "pubkey",
+    "completions",
+    "man-pages",
+    "help",
 ];
 
 /// Subcommands of versions to come. A device of that name would be a trap.

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod build;
 pub mod ci;
 pub mod demo;
+pub mod dist;
 pub mod fuzz;
 pub mod mutate;
 pub mod setup;
