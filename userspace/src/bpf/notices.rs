@@ -123,7 +123,7 @@ impl log::Log for Events {
         let text = record.args().to_string();
         match Notice::parse(&text) {
             Some(notice) => notice.tell(record.level()),
-            None => tracing::info!(target: TARGET, "{text}"),
+            None => tracing::info!(target: TARGET, event = "xdp_line", "{text}"),
         }
     }
 
@@ -173,6 +173,7 @@ impl Notice {
                 tracing::event!(
                     target: TARGET,
                     tracing::Level::$level,
+                    event = "xdp_notice",
                     verdict = self.verdict.label(),
                     // Absent if the interface is gone.
                     interface = name,

@@ -55,7 +55,12 @@ impl Object {
             .info()
             .ok()
             .and_then(|info| info.verified_instruction_count());
-        tracing::debug!(name, verified, "the kernel took an XDP program");
+        tracing::debug!(
+            event = "xdp_program_accepted",
+            name,
+            verified,
+            "the kernel took an XDP program"
+        );
         Ok(program.fd()?)
     }
 

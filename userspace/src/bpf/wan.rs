@@ -69,11 +69,14 @@ impl WanProgram {
             Ok((writer, notices)) => (Some(writer), Some(notices)),
             // It does its work all the same.
             Err(BpfError::Missing(_) | BpfError::Log(aya_log::Error::MapNotFound)) => {
-                tracing::debug!("this BPF object has no programs that log");
+                tracing::debug!(
+                    event = "xdp_log_missing",
+                    "this BPF object has no programs that log"
+                );
                 (None, None)
             }
             Err(error) => {
-                tracing::warn!(%error, "the XDP programs do not log");
+                tracing::warn!(event = "xdp_log_refused", %error, "the XDP programs do not log");
                 (None, None)
             }
         };

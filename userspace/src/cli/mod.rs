@@ -140,6 +140,7 @@ pub fn main() -> ExitCode {
             names::not_a_subcommand(&cli.run.names, by_wg_quick).and_then(|()| run::run(&cli.run))
         }
     };
+    logging::finish();
     result.unwrap_or_else(|error| {
         // Not eprintln!, which panics where standard error is closed.
         let _ = writeln!(std::io::stderr(), "ringtun: {error:#}");

@@ -300,7 +300,7 @@ pub fn metrics(
         // In a namespace whose loopback is down there is nowhere to listen, and
         // nobody asked for it in particular.
         (Err(error), MetricsListen::Automatic) => {
-            tracing::warn!(%error, "no metrics");
+            tracing::warn!(event = "metrics_unavailable", %error, "no metrics");
             return Ok(None);
         }
         (Err(error), _) => return Err(error.into()),
@@ -308,7 +308,10 @@ pub fn metrics(
     let server =
         MetricsServer::new(listener, options.series.clone()).context("cannot serve metrics")?;
     let address = server.address();
-    tracing::info!("metrics at http://{address}/metrics");
+    tracing::info!(
+        event = "metrics_listening",
+        "metrics at http://{address}/metrics"
+    );
     let serve = async move { match server.serve(devices).await {} };
     Ok(Some((address, serve)))
 }

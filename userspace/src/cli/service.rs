@@ -36,7 +36,7 @@ fn tell(state: &str) {
     if let Err(error) = send(state)
         && !TOLD.swap(true, Relaxed)
     {
-        tracing::warn!(%error, "the service manager at $NOTIFY_SOCKET cannot be told");
+        tracing::warn!(event = "service_manager_untold", %error, "the service manager at $NOTIFY_SOCKET cannot be told");
     }
 }
 
@@ -82,7 +82,11 @@ pub async fn live(made: &Made) {
         if failures.is_empty() {
             tell("WATCHDOG=1\n");
         } else {
-            tracing::error!("the watchdog is not told: {}", failures.join(", "));
+            tracing::error!(
+                event = "watchdog_untold",
+                "the watchdog is not told: {}",
+                failures.join(", ")
+            );
         }
     }
 }

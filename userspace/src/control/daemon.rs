@@ -120,7 +120,7 @@ where
                 None => return Ok(()),
                 Some((name, Ok(ended))) => {
                     devices.borrow_mut().retain(|d| *d.borrow().name() != name);
-                    tracing::info!(device = %name, "{}, the device ends", match ended {
+                    tracing::info!(event = "device_ended", device = %name, "{}, the device ends", match ended {
                         Ended::DeviceRemoved => "the interface was removed",
                         Ended::SocketRemoved => "the UAPI socket was removed",
                     });

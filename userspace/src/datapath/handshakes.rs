@@ -307,7 +307,10 @@ impl Drop for HandshakeThreads {
         for t in threads {
             t.thread().unpark();
             if t.join().is_err() {
-                tracing::error!("a handshake thread panicked");
+                tracing::error!(
+                    event = "handshake_thread_panicked",
+                    "a handshake thread panicked"
+                );
             }
         }
     }

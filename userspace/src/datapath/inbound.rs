@@ -141,7 +141,7 @@ impl Inbound {
             Ok(0) => return offered == 0,
             Ok(count) => count,
             Err(error) => {
-                tracing::warn!(%error, device = port.tunnel.name, "receiving");
+                tracing::warn!(event = "socket_receive_failed", %error, device = port.tunnel.name, "receiving");
                 return false;
             }
         };

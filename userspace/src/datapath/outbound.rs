@@ -72,7 +72,7 @@ impl Outbound {
                     break;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, device = tunnel.name, "reading the TUN device");
+                    tracing::warn!(event = "tun_read_failed", %error, device = tunnel.name, "reading the TUN device");
                     port.tun_ready = false;
                     break;
                 }

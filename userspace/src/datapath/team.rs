@@ -178,7 +178,7 @@ impl Membership {
             .push(Asked { sealed, tunnel })
             .map_err(|refused| refused.sealed)?;
         if let Err(error) = bell.ring() {
-            tracing::error!(%error, "cannot wake a worker");
+            tracing::error!(event = "worker_not_woken", %error, "cannot wake a worker");
         }
         Ok(())
     }

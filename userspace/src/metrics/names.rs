@@ -53,7 +53,7 @@ impl NameFiles {
                 match read(path) {
                     Ok(text) => all.extend(parse(&text)),
                     Err(error) => {
-                        tracing::warn!(file = %path.display(), %error, "no names of peers");
+                        tracing::warn!(event = "peer_names_unreadable", file = %path.display(), %error, "no names of peers");
                     }
                 }
             }

@@ -105,7 +105,7 @@ impl MetricsServer {
                             connections.push(connection(stream, &*source, &self.shared));
                         }
                         Err(error) => {
-                            tracing::warn!(%error, "cannot accept a metrics connection");
+                            tracing::warn!(event = "metrics_accept_failed", %error, "cannot accept a metrics connection");
                             // Out of descriptors, most likely, and so would be
                             // the next attempt.
                             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -132,8 +132,13 @@ async fn connection(stream: TcpStream, source: &impl MetricsSource, shared: &Sha
         .serve_connection(TokioIo::new(stream), service);
     match timeout(CONNECTION_TIME, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "metrics connection ended"),
-        Err(_) => tracing::debug!("metrics connection took too long"),
+        Ok(Err(error)) => {
+            tracing::debug!(event = "metrics_connection_ended", %error, "metrics connection ended")
+        }
+        Err(_) => tracing::debug!(
+            event = "metrics_connection_slow",
+            "metrics connection took too long"
+        ),
     }
 }
 
@@ -185,7 +190,7 @@ async fn answer<'a, B>(
                 page(StatusCode::OK, families::CONTENT_TYPE, text)
             }
             Err(error) => {
-                tracing::error!(%error, "metrics cannot be written");
+                tracing::error!(event = "metrics_not_written", %error, "metrics cannot be written");
                 page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "see the log\n")
             }
         },

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use ringtun_lab::peers::Implementation;
 use ringtun_lab::peers::local::Device;
-use ringtun_lab::{NetNs, names, peers};
+use ringtun_lab::{NetNs, names, peers, wait};
+use serde_json::Value;
 
 use crate::machine::{BINARY, SOON};
 
@@ -18,35 +19,44 @@ fn the_level_of_a_running_process_is_changed_and_changed_back() {
     let more = ["--log", "error", "--log-json"];
     let device = Device::start_with(&ringtun, &ns, &name, &more).unwrap();
     let log = |level: &str| ns.run(BINARY, ["log", &name, level]).unwrap();
-    // Each such request makes one line, at the level debug.
-    let nonsense = || {
-        let mut stream = ns.connect("127.0.0.1:9586".parse().unwrap(), SOON).unwrap();
-        stream.write_all(b"nonsense\r\n\r\n").unwrap();
-        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    // Each makes one event at the level debug, unless it repeats another.
+    let nonsense = |times: usize| {
+        for _ in 0..times {
+            let mut stream = ns.connect("127.0.0.1:9586".parse().unwrap(), SOON).unwrap();
+            stream.write_all(b"nonsense\r\n\r\n").unwrap();
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
     };
-    let lines = || {
-        device
-            .process
-            .output()
-            .matches("\"level\":\"DEBUG\"")
-            .count()
+    // Events of the lines so far: a repeated one has a line with a count.
+    let events = || {
+        let mut events = 0;
+        for line in device.process.output().lines() {
+            let Ok(line) = serde_json::from_str::<Value>(line) else {
+                continue;
+            };
+            if line["event"] == "metrics_connection_ended" {
+                assert_eq!(line["level"], "DEBUG", "{line}");
+                events += line["repeated"].as_u64().unwrap_or(1);
+            }
+        }
+        events
     };
-    nonsense();
+    let reached = |count: u64| {
+        let what = format!("{count} events");
+        wait::until(&what, SOON, || Ok((events() >= count).then_some(()))).unwrap();
+    };
+    nonsense(1);
     log("debug");
-    nonsense();
-    let seen = |line: &str| line.contains("DEBUG") && line.contains("metrics connection");
-    device.process.wait_line(SOON, seen).unwrap();
+    nonsense(1);
+    reached(1);
     log("off");
-    let before = lines();
-    nonsense();
+    nonsense(10);
     log("debug");
-    nonsense();
-    device
-        .process
-        .wait_line_from(before, SOON, seen)
-        .expect("on again");
-    let told = device.process.output();
-    assert_eq!(told.matches("metrics connection").count(), 2, "{told}");
+    nonsense(3);
+    // Those that were off would have been counted before these.
+    reached(4);
+    assert_eq!(events(), 4, "{}", device.process.output());
+    assert!(device.process.output().contains("\"repeated\":"));
     let wrong = ns
         .command(BINARY)
         .args(["log", &name, "loud"])

@@ -176,10 +176,16 @@ impl Drop for Machine<'_> {
 
 /// The far end: a gateway with addresses behind it.
 pub fn far_end(pair: &Pair, keys: &[Keys; 2]) -> Device {
+    far_end_with(pair, keys, "", &[])
+}
+
+/// The same with lines more for its peer, and options more for its program.
+pub fn far_end_with(pair: &Pair, keys: &[Keys; 2], peer: &str, options: &[&str]) -> Device {
     let ns = &pair.ends[1].ns;
-    let device = Device::start(&crate::e2e::ringtun(), ns, &names::unique("w")).unwrap();
+    let name = names::unique("w");
+    let device = Device::start_with(&crate::e2e::ringtun(), ns, &name, options).unwrap();
     let text = format!(
-        "[Interface]\nPrivateKey = {}\nListenPort = 51820\n[Peer]\nPublicKey = {}\nAllowedIPs = 10.78.0.1/32, fd78::1/128\n",
+        "[Interface]\nPrivateKey = {}\nListenPort = 51820\n[Peer]\nPublicKey = {}\nAllowedIPs = 10.78.0.1/32, fd78::1/128\n{peer}",
         keys[1].private, keys[0].public
     );
     ns.run_with_input(

@@ -6,6 +6,7 @@ mod e2e;
 mod doctor;
 mod files;
 mod life;
+mod logs;
 mod machine;
 mod peer;
 mod reload;

@@ -137,38 +137,70 @@ impl Device {
         match event {
             PeerEvent::InitiationSent { attempt } => {
                 counters.initiations_sent += 1;
-                tracing::debug!(device, peer, attempt, "sent handshake initiation");
+                tracing::debug!(
+                    event = "handshake_initiation_sent",
+                    device,
+                    peer,
+                    attempt,
+                    "sent handshake initiation"
+                );
             }
             PeerEvent::ResponseSent => {
                 counters.responses_sent += 1;
-                tracing::debug!(device, peer, "sent handshake response");
+                tracing::debug!(
+                    event = "handshake_response_sent",
+                    device,
+                    peer,
+                    "sent handshake response"
+                );
             }
             PeerEvent::HandshakeComplete { role } => {
                 match role {
                     Role::Initiator => counters.completed_initiator += 1,
                     Role::Responder => counters.completed_responder += 1,
                 }
-                tracing::debug!(device, peer, ?role, "session established");
+                tracing::debug!(
+                    event = "handshake_completed",
+                    device,
+                    peer,
+                    ?role,
+                    "session established"
+                );
             }
             PeerEvent::Rekeyed => counters.rekeys += 1,
             PeerEvent::HandshakeGaveUp => {
                 counters.gave_up += 1;
-                tracing::info!(device, peer, "no answer to 20 initiations, giving up");
+                tracing::info!(
+                    event = "handshake_gave_up",
+                    device,
+                    peer,
+                    "no answer to 20 initiations, giving up"
+                );
             }
             PeerEvent::StoppedAnswering => {
                 counters.stopped_answering += 1;
-                tracing::debug!(device, peer, "no answer for 15 s, new handshake");
+                tracing::debug!(
+                    event = "peer_stopped_answering",
+                    device,
+                    peer,
+                    "no answer for 15 s, new handshake"
+                );
             }
             PeerEvent::Roamed { to } => {
                 counters.roamed += 1;
-                tracing::debug!(device, peer, %to, "the peer roamed");
+                tracing::debug!(event = "peer_roamed", device, peer, %to, "the peer roamed");
             }
             PeerEvent::CookieReceived => {
                 counters.cookies_received += 1;
-                tracing::debug!(device, peer, "received a cookie");
+                tracing::debug!(event = "cookie_received", device, peer, "received a cookie");
             }
             PeerEvent::KeysZeroed => {
-                tracing::debug!(device, peer, "no session for 540 s, keys overwritten");
+                tracing::debug!(
+                    event = "session_keys_erased",
+                    device,
+                    peer,
+                    "no session for 540 s, keys overwritten"
+                );
             }
         }
     }

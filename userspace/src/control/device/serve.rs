@@ -126,11 +126,11 @@ async fn link(device: &RefCell<Device>) -> std::io::Result<()> {
             TunEvent::Up(false) => down_at = Some(Instant::now() + DOWN_FOR),
             TunEvent::Mtu(mtu) => device.borrow().set_mtu(mtu),
             TunEvent::Renamed(name) => {
-                tracing::warn!(device = %device.borrow().name, %name, "the interface was renamed; its UAPI socket keeps the old name");
+                tracing::warn!(event = "device_renamed", device = %device.borrow().name, %name, "the interface was renamed; its UAPI socket keeps the old name");
             }
             TunEvent::Moved => {
                 device.borrow().tell_nics();
-                tracing::info!(device = %device.borrow().name, "the interface moved to another namespace; its sockets stay");
+                tracing::info!(event = "device_moved", device = %device.borrow().name, "the interface moved to another namespace; its sockets stay");
             }
             TunEvent::Removed => return Ok(()),
         }
@@ -148,7 +148,7 @@ async fn expiry(at: Option<Instant>) {
 fn set_up(device: &RefCell<Device>, up: bool) {
     let mut device = device.borrow_mut();
     if let Err(error) = device.set_up(up) {
-        tracing::error!(device = %device.name, %error, "the device is up without sockets");
+        tracing::error!(event = "device_without_sockets", device = %device.name, %error, "the device is up without sockets");
     }
 }
 

@@ -11,6 +11,7 @@ use super::{Device, DeviceError};
 use crate::bpf::{self, Counts};
 use crate::control::capture::{Capture, CaptureRequest};
 use crate::control::errno::Errno;
+use crate::control::names::InterfaceName;
 use crate::control::nics::Nics;
 use crate::control::options::IoMode;
 use crate::control::uapi::{
@@ -37,8 +38,16 @@ impl UapiTarget for Device {
         let now = clock::boot();
         match op {
             SetOp::PrivateKey(key) => self.core.set_private_key(now, key),
-            SetOp::ListenPort(port) => return self.set_listen_port(port).map_err(errno),
-            SetOp::FwMark(mark) => return self.set_fwmark(mark).map_err(errno),
+            SetOp::ListenPort(port) => {
+                return self
+                    .set_listen_port(port)
+                    .map_err(|error| errno(&self.name, error));
+            }
+            SetOp::FwMark(mark) => {
+                return self
+                    .set_fwmark(mark)
+                    .map_err(|error| errno(&self.name, error));
+            }
             SetOp::RemoveAllPeers => self.core.remove_all_peers(),
             SetOp::AddPeer(peer) => {
                 self.core.add_peer(peer);
@@ -91,6 +100,7 @@ impl UapiTarget for Device {
         let attached = self.tunnel.taps.attach(wants).ok_or(Errno::BUSY)?;
         let inner = self.name.as_str();
         tracing::info!(
+            event = "capture_started",
             device = inner,
             sides = request.sides.label(),
             "a capture begins"
@@ -225,8 +235,8 @@ fn count_info((label, counter): (&str, Counter)) -> (String, CountInfo) {
 }
 
 /// The number that `wg` is told; the log gets the whole story.
-fn errno(error: DeviceError) -> Errno {
-    tracing::warn!(%error, "a change was refused");
+fn errno(name: &InterfaceName, error: DeviceError) -> Errno {
+    tracing::warn!(event = "change_refused", device = %name, %error, "a change was refused");
     match &error {
         DeviceError::Bind(BindError::InUse { .. }) => Errno::ADDRESS_IN_USE,
         DeviceError::Bind(BindError::NoCapability { .. }) => Errno::NOT_PERMITTED,

@@ -34,7 +34,7 @@ impl Nics {
             let entry = match attached {
                 Ok(card) => {
                     tracing::info!(
-                        card = %card.name, mode = %card.mode, transfer = %card.transfer,
+                        event = "card_attached", card = %card.name, mode = %card.mode, transfer = %card.transfer,
                         queues = card.queues.len(), "WireGuard data goes through AF_XDP"
                     );
                     Entry::Attached(Box::new(card))
@@ -42,9 +42,15 @@ impl Nics {
                 Err(refusal) => {
                     let by_choice = matches!(refusal, Refusal::Slower { .. } | Refusal::Unknown(_));
                     if by_choice {
-                        tracing::info!("packets go by the sockets: {refusal}");
+                        tracing::info!(
+                            event = "card_by_sockets",
+                            "packets go by the sockets: {refusal}"
+                        );
                     } else {
-                        tracing::warn!("packets go by the sockets: {refusal}");
+                        tracing::warn!(
+                            event = "card_refused",
+                            "packets go by the sockets: {refusal}"
+                        );
                     }
                     Entry::Refused {
                         name: Arc::clone(&link.name),
@@ -106,7 +112,7 @@ impl Nics {
         }
         let started = Instant::now();
         let loaded = tokio::task::spawn_blocking(WanProgram::load).await;
-        tracing::debug!(took = ?started.elapsed(), "the XDP program is loaded");
+        tracing::debug!(event = "xdp_loaded", took = ?started.elapsed(), "the XDP program is loaded");
         // It can fail to be waited for only by a panic, which goes on here.
         let loaded = loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         let mut program = loaded?;

@@ -198,11 +198,11 @@ impl Attach<'_> {
         }
         match self.side {
             Side::Outer => tracing::info!(
-                card = %name, %driver, queues,
+                event = "card_attaching", card = %name, %driver, queues,
                 "attaching the XDP program: the link may go down for a moment; from now on nftables, tc and tcpdump of this host do not see the WireGuard data of this card (`ringtun io NAME udp` takes it off)"
             ),
             Side::Inner => tracing::info!(
-                card = %name, %driver, queues,
+                event = "lan_card_attaching", card = %name, %driver, queues,
                 "attaching the XDP program: the link may go down for a moment; from now on nftables, tc, tcpdump and rp_filter of this host do not see what goes between this card and the tunnels, but for how TCP connections begin"
             ),
         }
@@ -228,7 +228,7 @@ impl Attach<'_> {
         }
         let transfer = rings[0].1.transfer();
         if let Some(why) = rings[0].1.why_copy() {
-            tracing::debug!(card = %name, %why, "no zero-copy");
+            tracing::debug!(event = "zero_copy_missing", card = %name, %why, "no zero-copy");
         }
         let frame_max = rings[0].0.rx_room() as u32;
         let card = Card {
@@ -280,7 +280,7 @@ impl Attach<'_> {
             match program.attach(ifindex, *mode) {
                 Ok(link) => {
                     if *mode == Mode::Generic {
-                        tracing::warn!(card = %name, "XDP runs in generic mode, after the kernel made its own buffers: slower than --io udp on most machines");
+                        tracing::warn!(event = "xdp_generic", card = %name, "XDP runs in generic mode, after the kernel made its own buffers: slower than --io udp on most machines");
                     }
                     return Ok(link);
                 }
@@ -405,7 +405,7 @@ impl Card {
             failed = failed.or(program.cards().remove_socket(place).err());
         }
         if let Some(error) = failed {
-            tracing::debug!(card = %self.name, %error, "taking the card off the maps");
+            tracing::debug!(event = "card_not_cleared", card = %self.name, %error, "taking the card off the maps");
         }
         let closed: Vec<_> = plane
             .workers()
@@ -420,6 +420,6 @@ impl Card {
             // An error says that the worker ended, and its rings with it.
             let _ = closed.await;
         }
-        tracing::info!(card = %self.name, "the XDP program is off");
+        tracing::info!(event = "card_detached", card = %self.name, "the XDP program is off");
     }
 }

@@ -21,7 +21,7 @@ impl Nics {
     /// and this never returns.
     pub async fn serve(&self) {
         let Err(error) = self.work().await;
-        tracing::error!(%error, "the routes cannot be followed any more; packets go by the sockets");
+        tracing::error!(event = "routes_lost", %error, "the routes cannot be followed any more; packets go by the sockets");
         {
             let mut state = self.state.borrow_mut();
             state.busy = false;
@@ -92,7 +92,7 @@ impl Nics {
                     if let Some(mac) = link.mac
                         && let Err(error) = card.set_mac(program, mac.0)
                     {
-                        tracing::warn!(card = %link.name, %error, "its new hardware address is not followed");
+                        tracing::warn!(event = "card_address_stale", card = %link.name, %error, "its new hardware address is not followed");
                     }
                     card.is_outgrown(link.mtu)
                 }

@@ -64,7 +64,7 @@ impl Lan {
     }
 
     fn refuse(&mut self, name: &InterfaceName, why: String) {
-        tracing::warn!(interface = %name, %why, "its TCP connections are clamped in the tunnel only");
+        tracing::warn!(event = "lan_refused", interface = %name, %why, "its TCP connections are clamped in the tunnel only");
         self.refused.insert(name.clone(), why);
     }
 
@@ -125,7 +125,7 @@ impl Lan {
         if let Some(mac) = link.mac
             && let Err(error) = card.set_mac(program, mac.0)
         {
-            tracing::warn!(card = %link.name, %error, "its new hardware address is not followed");
+            tracing::warn!(event = "card_address_stale", card = %link.name, %error, "its new hardware address is not followed");
         }
         card.has_failed() || card.is_outgrown(link.mtu)
     }
@@ -140,7 +140,7 @@ impl Lan {
                 return true;
             }
             if let Err(error) = program.remove(prefix.addr(), prefix.len()) {
-                tracing::warn!(%error, %prefix, "a network stays in the LAN program's map");
+                tracing::warn!(event = "lan_prefix_stays", %error, %prefix, "a network stays in the LAN program's map");
             }
             false
         });
@@ -154,7 +154,7 @@ impl Lan {
                 }
                 Err(error) => {
                     // The tunnel clamps them all the same.
-                    tracing::warn!(%error, %prefix, "a network is not in the LAN program's map");
+                    tracing::warn!(event = "lan_prefix_missing", %error, %prefix, "a network is not in the LAN program's map");
                     return;
                 }
             }
@@ -185,7 +185,7 @@ impl Lan {
     pub fn counts(&self) -> Option<Counts> {
         let counts = self.program.as_ref()?.counts();
         counts
-            .inspect_err(|error| tracing::warn!(%error, "the LAN program's counters"))
+            .inspect_err(|error| tracing::warn!(event = "lan_counters_unread", %error, "the LAN program's counters"))
             .ok()
     }
 }
@@ -224,7 +224,7 @@ impl Nics {
                     Ok(program) => {
                         if let Some(error) = program.not_clamping() {
                             let why = summary(error);
-                            tracing::warn!(%why, "TCP connections are clamped in the tunnel only");
+                            tracing::warn!(event = "lan_not_clamping", %why, "TCP connections are clamped in the tunnel only");
                             self.lan.borrow_mut().not_clamping = Some(why);
                         }
                         self.lan.borrow_mut().program = Some(program);
@@ -264,20 +264,20 @@ impl Nics {
             match self.attach_card(index, claim()?).await {
                 Ok(card) => {
                     tracing::info!(
-                        interface = %name, mode = %card.mode, transfer = %card.transfer,
+                        event = "lan_forwarding", interface = %name, mode = %card.mode, transfer = %card.transfer,
                         queues = card.queues.len(), "packets go past the kernel's stack"
                     );
                     return Ok(How::Forward(Box::new(card)));
                 }
                 Err(refusal) => {
-                    tracing::warn!(interface = %name, %refusal, "packets go by the kernel's stack");
+                    tracing::warn!(event = "lan_not_forwarding", interface = %name, %refusal, "packets go by the kernel's stack");
                     why = Some(refusal);
                 }
             }
         }
         let owner = claim()?;
         let link = self.lan.borrow().put(index, name)?;
-        tracing::info!(interface = %name, mode = %link.mode(), "XDP clamps the MSS of what comes in here");
+        tracing::info!(event = "lan_clamping", interface = %name, mode = %link.mode(), "XDP clamps the MSS of what comes in here");
         Ok(How::Clamp {
             mode: link.mode(),
             why,

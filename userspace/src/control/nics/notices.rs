@@ -17,7 +17,9 @@ impl Nics {
             Ok(notices) => {
                 self.notices.replace(Some(notices));
             }
-            Err(error) => tracing::warn!(%error, "what the XDP program logs is not read"),
+            Err(error) => {
+                tracing::warn!(event = "xdp_log_unread", %error, "what the XDP program logs is not read")
+            }
         }
     }
 
@@ -29,7 +31,7 @@ impl Nics {
                 return Poll::Pending;
             };
             if let Err(error) = ready!(followed.poll_tell(context)) {
-                tracing::warn!(%error, "what the XDP program logs is not read any more");
+                tracing::warn!(event = "xdp_log_ended", %error, "what the XDP program logs is not read any more");
                 *notices = None;
             }
             Poll::Ready(())

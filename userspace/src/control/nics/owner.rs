@@ -205,7 +205,7 @@ impl Drop for Owner {
         if is_at(&self.file, &self.path)
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::warn!(path = %self.path.display(), %error, "the lock file of a NIC stays behind");
+            tracing::warn!(event = "lock_stays", path = %self.path.display(), %error, "the lock file of a NIC stays behind");
         }
     }
 }

@@ -201,7 +201,7 @@ impl Nics {
         let state = self.state.borrow();
         let counts = state.program.as_ref()?.counts();
         counts
-            .inspect_err(|error| tracing::warn!(%error, "the XDP program's counters"))
+            .inspect_err(|error| tracing::warn!(event = "xdp_counters_unread", %error, "the XDP program's counters"))
             .ok()
     }
 }

@@ -183,7 +183,7 @@ impl State {
         // What is ours no more goes first: there is only so much room.
         for gone in self.endpoints.difference(&wanted) {
             if let Err(error) = program.remove_endpoint(*gone) {
-                tracing::warn!(%error, "an address stays in the XDP program's map");
+                tracing::warn!(event = "xdp_address_stays", %error, "an address stays in the XDP program's map");
             }
         }
         let mut there: HashSet<_> = self.endpoints.intersection(&wanted).copied().collect();
@@ -193,7 +193,7 @@ impl State {
                     there.insert(*new);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "an address is not in the XDP program's map: its packets go by the socket");
+                    tracing::warn!(event = "xdp_address_missing", %error, "an address is not in the XDP program's map: its packets go by the socket");
                 }
             }
         }

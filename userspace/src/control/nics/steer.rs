@@ -33,9 +33,11 @@ pub fn apply(program: &mut WanProgram, steers: &[Steer]) -> BTreeMap<usize, Stri
     for (at, steer) in steers.iter().enumerate() {
         let group = steer.group.label();
         match program.steer(steer.group, &steer.cpus, QUEUE_SIZE) {
-            Ok(()) => tracing::info!(group, cpus = ?steer.cpus, "tunnels of others are steered"),
+            Ok(()) => {
+                tracing::info!(event = "steering", group, cpus = ?steer.cpus, "tunnels of others are steered")
+            }
             Err(error) => {
-                tracing::warn!(group, %error, "tunnels of others are not steered");
+                tracing::warn!(event = "steering_refused", group, %error, "tunnels of others are not steered");
                 refused.insert(at, error.to_string());
             }
         }

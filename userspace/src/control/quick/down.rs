@@ -103,7 +103,7 @@ pub fn from_journal(
         match Client::connect(uapi, name).and_then(|mut c| c.state()) {
             Ok(state) => errors.extend(save::save(&journal.file, name, &state).err()),
             Err(_) => {
-                tracing::warn!(device = %name, "SaveConfig: the daemon is gone, the file stays as it is")
+                tracing::warn!(event = "config_not_saved", device = %name, "SaveConfig: the daemon is gone, the file stays as it is")
             }
         }
     }

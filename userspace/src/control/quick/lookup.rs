@@ -141,7 +141,7 @@ fn round(directory: &Path, place: &Place, name: &InterfaceName) -> anyhow::Resul
             continue;
         };
         if before != Some(found) {
-            tracing::info!(device = %name, %endpoint, %found, "a peer's name was looked up");
+            tracing::info!(event = "endpoint_looked_up", device = %name, %endpoint, %found, "a peer's name was looked up");
             let key = key.to_hex();
             let _ = write!(
                 lines,

@@ -75,14 +75,14 @@ impl Plan {
             if socket::check_free(&self.uapi_directory, &self.name).is_err() {
                 bail!(AlreadyUp(self.name.clone()));
             }
-            tracing::warn!(device = %self.name, "the last run ended without `down`: taking back what it left");
+            tracing::warn!(event = "taking_back", device = %self.name, "the last run ended without `down`: taking back what it left");
             let result = down::from_journal(&self.place, left, &self.name, &self.uapi_directory);
             if let Err(error) = result {
                 // A hook that fails now may well have nothing to do.
                 if self.place.load()?.is_some() {
                     return Err(error);
                 }
-                tracing::warn!(device = %self.name, "{error:#}");
+                tracing::warn!(event = "taking_back_failed", device = %self.name, "{error:#}");
             }
         }
         if exists(&self.name) {

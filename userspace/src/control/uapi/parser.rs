@@ -276,8 +276,18 @@ fn key_and_value(line: &[u8]) -> Result<(&str, &str), Refusal> {
 }
 
 fn refused_value(key: &str, reason: &str) -> Refusal {
-    let key: String = key.escape_default().take(64).collect();
-    (Errno::INVALID, format!("`{key}` {reason}"))
+    // Keys are words. Anything else is not repeated: it may be a private key on a line
+    // of its own, whose last character in base64 is the sign that ends a word here.
+    let is_word =
+        (1..=40).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    if is_word {
+        (Errno::INVALID, format!("`{key}` {reason}"))
+    } else {
+        (
+            Errno::INVALID,
+            format!("what stands before the `=` {reason}"),
+        )
+    }
 }
 
 fn capture_line(line: &[u8], request: &mut CaptureRequest) -> Result<(), Refusal> {

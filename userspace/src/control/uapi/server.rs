@@ -45,6 +45,10 @@ const READ_SIZE: usize = 16 * 1024;
 /// The socket file cannot be watched any more.
 pub async fn serve<T: UapiTarget>(socket: UapiSocket, target: Rc<RefCell<T>>) -> io::Result<()> {
     let setting = Mutex::new(());
+    let path = socket.path().to_owned();
+    // The log's field.
+    let device = path.file_stem().and_then(|stem| stem.to_str());
+    let device = device.unwrap_or_default();
     let mut connections = FuturesUnordered::new();
     let removed = socket.removed();
     tokio::pin!(removed);
@@ -53,9 +57,9 @@ pub async fn serve<T: UapiTarget>(socket: UapiSocket, target: Rc<RefCell<T>>) ->
             result = &mut removed => return result,
             Some(()) = connections.next(), if !connections.is_empty() => {}
             accepted = socket.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                Ok(stream) => connections.push(connection(stream, &target, &setting)),
+                Ok(stream) => connections.push(connection(stream, device, &target, &setting)),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a UAPI connection");
+                    tracing::warn!(event = "uapi_accept_failed", device, %error, "cannot accept a UAPI connection");
                     // Out of descriptors, most likely: the condition lasts, and
                     // the next attempt would fail as fast as this one.
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -68,21 +72,24 @@ pub async fn serve<T: UapiTarget>(socket: UapiSocket, target: Rc<RefCell<T>>) ->
 /// One connection until it ends, by itself or for lack of patience.
 pub(super) async fn connection<T: UapiTarget>(
     mut stream: UnixStream,
+    device: &str,
     target: &RefCell<T>,
     setting: &Mutex<()>,
 ) {
     let mut conversation = Conversation {
+        device,
         target,
         setting,
         set: None,
     };
     if let Err(error) = conversation.run(&mut stream).await {
-        tracing::debug!(%error, "UAPI connection ended");
+        tracing::debug!(event = "uapi_connection_ended", device, %error, "UAPI connection ended");
     }
     conversation.abandon();
 }
 
 struct Conversation<'a, T> {
+    device: &'a str,
     target: &'a RefCell<T>,
     /// Held during a `set`: the commit of one must not publish half of another.
     setting: &'a Mutex<()>,
@@ -148,7 +155,7 @@ impl<T: UapiTarget> Conversation<'_, T> {
         match begun {
             Ok(capture) => capture.run(stream).await.map(|()| true),
             Err(errno) => {
-                tracing::warn!(%errno, "capture refused");
+                tracing::warn!(event = "capture_refused", device = self.device, error = %errno, "capture refused");
                 Ok(false)
             }
         }
@@ -175,7 +182,7 @@ impl<T: UapiTarget> Conversation<'_, T> {
                 // The borrow ends here, before anything else asks the device.
                 let result = set.session.line(&mut *self.target.borrow_mut(), line);
                 if let Err(errno) = result {
-                    tracing::warn!(%errno, "UAPI set refused");
+                    tracing::warn!(event = "uapi_set_refused", device = self.device, error = %errno, "UAPI set refused");
                     self.abandon();
                     let status = reply::status(Some(Operation::Set), Err(errno));
                     write(stream, status.as_bytes()).await?;
@@ -188,7 +195,7 @@ impl<T: UapiTarget> Conversation<'_, T> {
                 let result = set.session.end(&mut *self.target.borrow_mut());
                 drop(set.turn);
                 if let Err(errno) = result {
-                    tracing::warn!(%errno, "UAPI set refused");
+                    tracing::warn!(event = "uapi_set_refused", device = self.device, error = %errno, "UAPI set refused");
                 }
                 let status = reply::status(Some(Operation::Set), result);
                 write(stream, status.as_bytes()).await?;
@@ -224,7 +231,7 @@ impl<T: UapiTarget> Conversation<'_, T> {
                 let answered = operation == Some(Operation::Set) && self.set.is_none();
                 self.abandon();
                 if !answered {
-                    tracing::warn!(line, %reason, "UAPI request refused");
+                    tracing::warn!(event = "uapi_request_refused", device = self.device, line, %reason, "UAPI request refused");
                     let status = reply::status(operation, Err(*errno));
                     write(stream, status.as_bytes()).await?;
                 }
@@ -238,7 +245,7 @@ impl<T: UapiTarget> Conversation<'_, T> {
     fn abandon(&mut self) {
         if let Some(set) = self.set.take() {
             if let Err(errno) = self.target.borrow_mut().commit() {
-                tracing::warn!(%errno, "cannot publish a partial UAPI set");
+                tracing::warn!(event = "uapi_set_not_published", device = self.device, error = %errno, "cannot publish a partial UAPI set");
             }
             drop(set.turn);
         }

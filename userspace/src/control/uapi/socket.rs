@@ -221,7 +221,7 @@ impl Drop for SocketFile {
         if self.is_ours()
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::warn!(path = %self.path.display(), %error, "the UAPI socket stays behind");
+            tracing::warn!(event = "uapi_socket_stays", path = %self.path.display(), %error, "the UAPI socket stays behind");
         }
     }
 }

@@ -145,7 +145,7 @@ impl RelayInbox {
 
     fn ring(&self) {
         if let Err(error) = self.bell.ring() {
-            tracing::error!(%error, "cannot wake a worker");
+            tracing::error!(event = "worker_not_woken", %error, "cannot wake a worker");
         }
     }
 

@@ -106,7 +106,7 @@ impl Handle {
     pub fn send(&self, command: Command) {
         self.commands.push(command);
         if let Err(error) = self.bell.ring() {
-            tracing::error!(%error, "cannot wake a worker");
+            tracing::error!(event = "worker_not_woken", %error, "cannot wake a worker");
         }
     }
 
@@ -141,7 +141,7 @@ impl Drop for Handle {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("a worker panicked");
+            tracing::error!(event = "worker_panicked", "a worker panicked");
         }
     }
 }

@@ -69,7 +69,7 @@ impl Worker {
                 if error.kind() == io::ErrorKind::Interrupted {
                     continue;
                 }
-                tracing::error!(%error, "epoll failed, the worker ends");
+                tracing::error!(event = "worker_ended", %error, "epoll failed, the worker ends");
                 return;
             }
             self.bell.woke();
@@ -111,7 +111,7 @@ impl Worker {
             for ring in self.rings.own().chain(self.lan.own()) {
                 if let Some(error) = ring.take_failure() {
                     let (ifindex, queue) = (ring.ifindex(), ring.queue());
-                    tracing::warn!(%error, ifindex, queue, "an AF_XDP ring ended, its packets go by the kernel");
+                    tracing::warn!(event = "xsk_ring_ended", %error, ifindex, queue, "an AF_XDP ring ended, its packets go by the kernel");
                 }
             }
         }
@@ -207,7 +207,7 @@ impl Worker {
             let (token, interest) = registration(at, socket, blocked);
             let registry = self.poll.registry();
             if let Err(error) = registry.reregister(&mut SourceFd(&raw(socket)), token, interest) {
-                tracing::error!(%error, device = port.tunnel.name, "cannot watch a socket");
+                tracing::error!(event = "socket_not_watched", %error, device = port.tunnel.name, "cannot watch a socket");
             }
         }
     }
@@ -274,7 +274,7 @@ impl Worker {
             Token(at * SOURCES + TUN),
             Interest::READABLE,
         ) {
-            tracing::error!(%error, device = port.tunnel.name, "cannot watch the TUN device");
+            tracing::error!(event = "tun_not_watched", %error, device = port.tunnel.name, "cannot watch the TUN device");
             port.tunnel.tell(Event::TunGone);
             return;
         }
@@ -300,7 +300,7 @@ impl Worker {
             let registry = self.poll.registry();
             let mut source = SourceFd(&fd);
             if let Err(error) = registry.register(&mut source, token, Interest::READABLE) {
-                tracing::error!(%error, "cannot watch an AF_XDP socket");
+                tracing::error!(event = "xsk_not_watched", %error, "cannot watch an AF_XDP socket");
             }
         }
     }
@@ -350,7 +350,7 @@ impl Worker {
         for socket in sockets.iter().flat_map(UdpSockets::iter) {
             let (token, interest) = registration(at, socket, false);
             if let Err(error) = registry.register(&mut SourceFd(&raw(socket)), token, interest) {
-                tracing::error!(%error, device = port.tunnel.name, "cannot watch a socket");
+                tracing::error!(event = "socket_not_watched", %error, device = port.tunnel.name, "cannot watch a socket");
             }
         }
         port.v4_ready = sockets.is_some();
@@ -379,6 +379,6 @@ fn close(registry: &Registry, port: &mut Port) {
         unwatch(registry, sockets);
     }
     if let Err(error) = registry.deregister(&mut SourceFd(&raw(&port.tun))) {
-        tracing::debug!(%error, "a TUN queue was not watched");
+        tracing::debug!(event = "tun_unwatch_failed", %error, "a TUN queue was not watched");
     }
 }

@@ -47,14 +47,14 @@ pub(super) fn unwatch_ring(registry: &Registry, ring: &Ring) {
     if let Some(fd) = ring.raw_fd()
         && let Err(error) = registry.deregister(&mut SourceFd(&fd))
     {
-        tracing::debug!(%error, "an AF_XDP socket was not watched");
+        tracing::debug!(event = "xsk_unwatch_failed", %error, "an AF_XDP socket was not watched");
     }
 }
 
 pub(super) fn unwatch(registry: &Registry, sockets: &UdpSockets) {
     for socket in sockets.iter() {
         if let Err(error) = registry.deregister(&mut SourceFd(&raw(socket))) {
-            tracing::debug!(%error, "a socket was not watched");
+            tracing::debug!(event = "socket_unwatch_failed", %error, "a socket was not watched");
         }
     }
 }

@@ -169,7 +169,7 @@ impl Hops {
                 self.table.borrow_mut().told_in_use(key);
                 if let Err(errno) = answer {
                     let error = io::Error::from_raw_os_error(errno);
-                    tracing::debug!(neighbour = %key.addr, %error, "cannot have a neighbour asked");
+                    tracing::debug!(event = "neighbour_not_asked", neighbour = %key.addr, %error, "cannot have a neighbour asked");
                 }
             }
         }

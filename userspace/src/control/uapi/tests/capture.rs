@@ -34,7 +34,7 @@ fn with_server<const N: usize>(client: impl AsyncFnOnce([UnixStream; N], &Arc<Ta
         let taps = Arc::clone(&target.borrow().taps);
         let served = theirs
             .into_iter()
-            .map(|stream| connection(stream, &target, &setting));
+            .map(|stream| connection(stream, "wg0", &target, &setting));
         let ours = ours.try_into().expect("as many");
         tokio::join!(futures_util::future::join_all(served), client(ours, &taps));
         assert!(open(&taps).is_none(), "a capture goes on without a client");

@@ -199,6 +199,10 @@ fn errors_never_show_a_key() {
         format!("public_key={}\npreshared_key={secret}", key(1)),
         format!("private_key ={secret}"),
         secret.clone(),
+        // As base64 ends: what stands before the sign is no key of this protocol.
+        format!("{secret}="),
+        format!("{}=", &secret[..43]),
+        format!("public_key={}\n{}=", key(1), &secret[..43]),
     ] {
         let (errors, _) = outcome(format!("set=1\n{line}\n\n").as_bytes());
         let shown = format!("{} {:?}", errors[0].1, errors[0].1);

@@ -23,7 +23,7 @@ fn conversation(client: impl AsyncFnOnce(&mut UnixStream)) -> (String, Duration,
         let (target, setting) = (RefCell::new(Model::default()), Mutex::new(()));
         let begin = Instant::now();
         let mut answer = String::new();
-        tokio::join!(connection(theirs, &target, &setting), async {
+        tokio::join!(connection(theirs, "wg0", &target, &setting), async {
             client(&mut ours).await;
             // A connection closed with requests unread ends with a reset.
             drop(ours.read_to_string(&mut answer).await);
