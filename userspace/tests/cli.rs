@@ -267,7 +267,11 @@ fn bad_arguments_of_top_are_refused_and_a_pipe_is_told_of_once() {
         (&["top", "--interval", "1e9"], 2, "from 0.1 to 3600"),
         (&["top", "--sort", "luck"], 2, "handshake"),
         (&["top", "a/b"], 2, "letters, digits"),
-        (&["top", "wg-no-such"], 1, "no device `wg-no-such` runs here"),
+        (
+            &["top", "wg-no-such"],
+            1,
+            "no device `wg-no-such` runs here",
+        ),
         (&["top", "--uapi-directory", "/no/such"], 1, "top --once"),
     ] {
         refused(&run(arguments), code, &[expected]);
