@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 /// Subcommands of this version.
-const HERE: [&str; 18] = [
+const HERE: [&str; 19] = [
     "up",
     "down",
     "reload",
@@ -16,6 +16,7 @@ const HERE: [&str; 18] = [
     "capture",
     "check",
     "doctor",
+    "report",
     "genkey",
     "genpsk",
     "pubkey",

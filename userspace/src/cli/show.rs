@@ -148,7 +148,11 @@ fn all(directory: &Path) -> Result<Vec<Shown>> {
     Ok(devices)
 }
 
-fn ask(directory: &Path, name: &InterfaceName) -> Result<Shown, ClientError> {
+/// What the daemon of a device says.
+///
+/// # Errors
+/// There is none, or it did not answer.
+pub fn ask(directory: &Path, name: &InterfaceName) -> Result<Shown, ClientError> {
     let mut client = Client::connect(directory, name)?;
     let state = client.state()?;
     // Other implementations close the connection or refuse.

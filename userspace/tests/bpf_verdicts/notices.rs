@@ -199,6 +199,7 @@ fn a_line_says_what_where_and_from_whom() {
         let message = fields.remove("message").unwrap();
         assert!(message.as_str().unwrap().len() > 20, "{message}");
         let mut expected = json!({
+            "event": "xdp_notice",
             "verdict": verdict.label(),
             "interface": "lo",
             "index": support::LOOPBACK,

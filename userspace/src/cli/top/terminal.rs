@@ -82,10 +82,10 @@ mod tests {
     use nix::pty::{Winsize, openpty};
     use nix::sys::termios::tcgetattr;
 
-    /// The part of the test below that runs in a terminal.
-    #[test]
-    #[ignore = "is run by the test below, in a terminal"]
-    fn panics_while_it_draws() {
+    /// Set for the process that the test runs in a terminal.
+    const IN_TERMINAL: &str = "RINGTUN_TEST_IN_TERMINAL";
+
+    fn panic_while_it_draws() {
         let mut guard = Guard::enter().unwrap();
         guard.terminal.draw(|_| {}).unwrap();
         // Any thread: not the one that holds the guard.
@@ -97,6 +97,9 @@ mod tests {
 
     #[test]
     fn after_a_panic_the_terminal_is_as_it_was_and_the_message_is_seen() {
+        if std::env::var_os(IN_TERMINAL).is_some() {
+            panic_while_it_draws();
+        }
         let size = Winsize {
             ws_row: 24,
             ws_col: 80,
@@ -107,8 +110,9 @@ mod tests {
         let before = tcgetattr(&pty.slave).unwrap();
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "--nocapture"])
-            .arg("cli::top::terminal::tests::panics_while_it_draws")
+            .args(["--exact", "--nocapture"])
+            .arg("cli::top::terminal::tests::after_a_panic_the_terminal_is_as_it_was_and_the_message_is_seen")
+            .env(IN_TERMINAL, "1")
             .stdin(end())
             .stdout(end())
             .stderr(end())

@@ -1,0 +1,3 @@
+//! What `ringtun report` takes out of text.
+#![no_main]
+ringtun_fuzz::target!(report);
