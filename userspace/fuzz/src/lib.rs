@@ -23,7 +23,6 @@ pub mod messages;
 pub mod mss;
 pub mod packets;
 pub mod replay;
-pub mod report;
 pub mod response;
 pub mod rings;
 mod rng;

@@ -1,3 +1,0 @@
-//! What `ringtun report` takes out of text.
-#![no_main]
-ringtun_fuzz::target!(report);
