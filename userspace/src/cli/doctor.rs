@@ -75,7 +75,7 @@ fn worst(findings: &[Finding]) -> Option<Severity> {
 }
 
 /// Devices that run, and files.
-pub fn all() -> Vec<Subject> {
+fn all() -> Vec<Subject> {
     let mut found: BTreeMap<InterfaceName, PathBuf> = BTreeMap::new();
     for (directory, suffix) in [(SOCKETS, ".sock"), (file::DIRECTORY, ".conf")] {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -104,7 +104,7 @@ struct Outcome<'a> {
     findings: &'a [Finding],
 }
 
-pub fn json(findings: &[Finding]) -> Result<String> {
+fn json(findings: &[Finding]) -> Result<String> {
     let outcome = Outcome {
         severity: worst(findings),
         findings,

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 /// Subcommands of this version.
-const HERE: [&str; 19] = [
+const HERE: [&str; 18] = [
     "up",
     "down",
     "reload",
@@ -16,7 +16,6 @@ const HERE: [&str; 19] = [
     "capture",
     "check",
     "doctor",
-    "report",
     "genkey",
     "genpsk",
     "pubkey",

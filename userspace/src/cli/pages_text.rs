@@ -133,14 +133,6 @@ pub fn of(page: &str) -> Extra {
             see_also: &[("ringtun-check", "8"), ("ringtun-show", "8")],
             ..Extra::default()
         },
-        "ringtun-report" => Extra {
-            files: &[
-                CONFIGURATION,
-                ("./ringtun-report.txt", "The report, mode 0600."),
-            ],
-            see_also: &[("ringtun-doctor", "8"), ("ringtun-show", "8")],
-            ..Extra::default()
-        },
         "ringtun-genkey" => Extra {
             description: &[
                 "A Curve25519 key from the kernel's random numbers, in base64, as \

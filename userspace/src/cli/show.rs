@@ -148,11 +148,7 @@ fn all(directory: &Path) -> Result<Vec<Shown>> {
     Ok(devices)
 }
 
-/// What the daemon of a device says.
-///
-/// # Errors
-/// There is none, or it did not answer.
-pub fn ask(directory: &Path, name: &InterfaceName) -> Result<Shown, ClientError> {
+fn ask(directory: &Path, name: &InterfaceName) -> Result<Shown, ClientError> {
     let mut client = Client::connect(directory, name)?;
     let state = client.state()?;
     // Other implementations close the connection or refuse.

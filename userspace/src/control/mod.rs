@@ -27,6 +27,5 @@ pub mod options;
 pub mod peers;
 pub mod plane;
 pub mod quick;
-pub mod report;
 pub mod uapi;
 pub mod wgquick;
