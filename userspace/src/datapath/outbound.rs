@@ -78,12 +78,14 @@ impl Outbound {
                 }
             }
             if port.runs.is_filling() {
+                sealer.report();
                 port.send_runs(rings, now);
                 if port.blocked != Blocked::No {
                     return;
                 }
             }
         }
+        sealer.report();
         port.send_runs(rings, now);
     }
 
@@ -144,12 +146,12 @@ impl Outbound {
             frames: &self.frames,
             now,
         });
-        let mut rest = batch.iter_mut().enumerate().peekable();
-        while let Some((at, frame)) = rest.next() {
+        for at in 0..batch.len() {
             // While this one is sealed.
-            if let Some((_, next)) = rest.peek() {
+            if let Some(next) = batch.get(at + 1) {
                 next.prefetch();
             }
+            let frame = &mut batch[at];
             let Some(range) = forward::packet::find(frame.packet()) else {
                 return at;
             };
@@ -160,10 +162,10 @@ impl Outbound {
             forward::packet::lower_hop_limit(packet);
             sealer.seal_forwarded(packet, &mut port.runs);
             if port.runs.is_filling() && port.blocked == Blocked::No {
+                sealer.report();
                 port.send_runs(rings, now);
             }
         }
-        drop(rest);
         batch.len()
     }
 }

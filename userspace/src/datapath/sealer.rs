@@ -36,8 +36,8 @@ pub struct Batch<'a> {
     pub now: BootTime,
 }
 
-/// Seals the packets of one batch. What was sent to a peer is stamped and counted
-/// when the next packet is another peer's, or when this is dropped.
+/// Seals the packets of one batch. What was sealed for a peer is stamped and counted
+/// when the next packet is another peer's, or by [`Self::report`].
 #[derive(Debug)]
 pub struct Sealer<'a> {
     batch: Batch<'a>,
@@ -50,6 +50,13 @@ impl<'a> Sealer<'a> {
     #[must_use]
     pub const fn new(batch: Batch<'a>) -> Self {
         Self { batch, flow: None }
+    }
+
+    /// Stamps and counts what was sealed. Before it is sent: an answer may be here, on
+    /// another worker, before the call that sends is over, and a stamp behind it would
+    /// say that it is still awaited.
+    pub fn report(&mut self) {
+        self.flow = None;
     }
 
     /// Seals what one read of the TUN device gave, vnet header first, into runs.
@@ -148,8 +155,7 @@ impl<'a> Sealer<'a> {
             .as_ref()
             .is_some_and(|flow| Arc::ptr_eq(flow.cell(), cell));
         if !same {
-            // Not before the last one has reported: it may be of the same peer.
-            self.flow = None;
+            self.report();
             self.flow = Some(Flow::open(cell, self.batch.now)?);
         }
         self.flow.as_mut().ok_or(Closed::NoKey)

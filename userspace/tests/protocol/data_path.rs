@@ -286,6 +286,35 @@ fn packets_read_one_by_one_take_no_more_counters_than_they_are() {
 }
 
 #[test]
+fn what_is_sealed_is_stamped_before_it_is_sent() {
+    let (world, end, _) = connected(929);
+    let cell = world.cell(0, 1);
+    let before = cell.tx_packets();
+    let now = world.now + secs(1);
+    let snapshot = end.tunnel.shared.snapshot();
+    let owners = Owners::new(&snapshot);
+    let mut sealer = Sealer::new(Batch {
+        tunnel: &end.tunnel,
+        owners: &owners,
+        stats: &end.stats,
+        frames: &end.frames,
+        now,
+    });
+    let mut runs = Runs::default();
+    for packet in numbered(3, |_| 100) {
+        let mut read = [&[0; VNET_LEN][..], &packet].concat();
+        sealer.seal(&mut read, &mut runs);
+    }
+    assert_eq!(cell.tx_packets(), before, "once for all of them");
+    sealer.report();
+    assert_eq!(cell.tx_packets(), before + 3);
+    assert_eq!(cell.activity.last_sent(), Some(now));
+    sealer.report();
+    assert_eq!(cell.tx_packets(), before + 3, "and not again");
+    take(&mut runs, &mut Vec::new());
+}
+
+#[test]
 fn packets_for_two_peers_in_turn_are_counted_for_each() {
     let mut world = World::mesh(3, 928);
     for peer in [1, 2] {

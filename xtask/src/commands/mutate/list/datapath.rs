@@ -16,7 +16,7 @@ pub const DATAPATH: &[Mutation] = &[
     mutation(
         "packets to a peer are not counted when the next is another's",
         "sealer.rs",
-        "self.flow = None;\n            self.flow = Some(",
+        "self.report();\n            self.flow = Some(",
         "std::mem::forget(self.flow.take());\n            self.flow = Some(",
         "data_path::packets_for_two_peers_in_turn_are_counted_for_each",
     ),
