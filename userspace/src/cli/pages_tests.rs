@@ -82,7 +82,7 @@ fn groff_has_no_warning() {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        // Not on every machine; `cargo xtask dist --check` has man itself.
+        // `cargo xtask test` installs it.
         let Ok(mut child) = child else {
             eprintln!("no groff here: pages are not rendered");
             return;

@@ -1,19 +1,16 @@
 //! A gateway with 10,000 peers: how long a scrape takes, and what clients can do to it that do not
 //! read, do not finish what they ask, or ask for nonsense.
 
-use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use ringtun::crypto::PublicKey;
 use ringtun_lab::peers::local::Device;
-use ringtun_lab::stream::Pattern;
-use ringtun_lab::{NetNs, names, scrape, wait};
+use ringtun_lab::{NetNs, scrape, wait};
 
-use crate::{ALL_FAMILIES, SOON, e2e};
+use crate::many_peers::{PEERS, gateway};
+use crate::{ALL_FAMILIES, SOON};
 
-const PEERS: usize = 10_000;
 /// What a scrape of that many may take, and how much more on a machine that others use too.
 const SCRAPE: Duration = Duration::from_millis(200);
 const SLACK: u32 = 3;
@@ -29,26 +26,8 @@ struct Gateway {
 
 impl Gateway {
     fn new(arguments: &[&str]) -> Self {
-        let ns = NetNs::new("m").unwrap();
-        let all = [&["--io", "udp", "--metrics-peers", "10000"], arguments].concat();
-        let name = names::unique("w");
-        let device = Device::start_with(&e2e::ringtun(), &ns, &name, &all).unwrap();
-        let mut text = String::new();
-        let mut random = Pattern::new(9);
-        for number in 0..PEERS {
-            let mut key = [0; 32];
-            random.fill(&mut key);
-            let key = PublicKey::from_bytes(key);
-            let [_, _, high, low] = (number as u32).to_be_bytes();
-            writeln!(
-                text,
-                "[Peer]\nPublicKey = {key}\nAllowedIPs = 10.9.{high}.{low}/32\nEndpoint = 192.0.2.1:{}\nPersistentKeepalive = 25",
-                1 + number
-            )
-            .unwrap();
-        }
-        let setconf = ["setconf", name.as_str(), "/dev/stdin"];
-        ns.run_with_input("wg", setconf, text.as_bytes()).unwrap();
+        let all = [&["--metrics-peers", "10000"], arguments].concat();
+        let (ns, device) = gateway(&all, "PersistentKeepalive = 25");
         Self {
             ns,
             device,

@@ -3,6 +3,8 @@
 
 #[path = "../e2e/mod.rs"]
 mod e2e;
+#[path = "../e2e/many_peers.rs"]
+mod many_peers;
 
 mod ending;
 mod many;

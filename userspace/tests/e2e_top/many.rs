@@ -1,42 +1,12 @@
 //! 10,000 peers: from a key to the screen that it makes.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use ringtun::crypto::PublicKey;
-use ringtun_lab::peers::local::Device;
-use ringtun_lab::stream::Pattern;
-use ringtun_lab::{NetNs, names};
-
-use crate::e2e;
+use crate::many_peers::{PEERS, gateway};
 use crate::screen::{Place, Top};
 
-const PEERS: usize = 10_000;
 /// What a person does not notice; the median of many keys.
 const AT_ONCE: Duration = Duration::from_millis(100);
-
-fn gateway() -> (NetNs, Device) {
-    let ns = NetNs::new("m").unwrap();
-    let name = names::unique("w");
-    let device = Device::start_with(&e2e::ringtun(), &ns, &name, &["--io", "udp"]).unwrap();
-    let mut text = String::new();
-    let mut random = Pattern::new(9);
-    for number in 0..PEERS {
-        let mut key = [0; 32];
-        random.fill(&mut key);
-        let key = PublicKey::from_bytes(key);
-        let [_, _, high, low] = (number as u32).to_be_bytes();
-        writeln!(
-            text,
-            "[Peer]\nPublicKey = {key}\nAllowedIPs = 10.9.{high}.{low}/32\nEndpoint = 192.0.2.1:{}",
-            1 + number
-        )
-        .unwrap();
-    }
-    let setconf = ["setconf", name.as_str(), "/dev/stdin"];
-    ns.run_with_input("wg", setconf, text.as_bytes()).unwrap();
-    (ns, device)
-}
 
 fn median(mut all: Vec<Duration>) -> Duration {
     all.sort();
@@ -45,7 +15,7 @@ fn median(mut all: Vec<Duration>) -> Duration {
 
 #[test]
 fn ten_thousand_peers_scroll_sort_and_filter_without_lag() {
-    let (_ns, device) = gateway();
+    let (_ns, device) = gateway(&[], "");
     let place = Place::new(&[&device.name]);
     let mut top = Top::start(&place, (200, 60), &[]);
     top.sees(&["10,000 peers", "of 10,000", "worker-0 "]);

@@ -52,8 +52,13 @@ impl Site {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let to = SocketAddr::new(Tunnel::inside_v4(1).into(), 7001);
-                while !stop.load(Relaxed) {
+                // A port for each: a program that is just being started holds what listened
+                // before for a moment longer.
+                for port in 7001.. {
+                    if stop.load(Relaxed) {
+                        break;
+                    }
+                    let to = SocketAddr::new(Tunnel::inside_v4(1).into(), port);
                     let plan = Plan::paced(20_000_000, Duration::from_secs(1));
                     stream::transfer(self.tunnel.ns(0), self.tunnel.ns(1), to, &plan).unwrap();
                 }

@@ -51,6 +51,7 @@ pub const TEST: &[Need] = &[
     Need::Program("sysctl", "procps"),
     Need::Program("resolvconf", "openresolv"),
     Need::Program("systemd-analyze", "systemd"),
+    Need::Program("groff", "groff-base"),
 ];
 
 /// What `interop` runs beyond [`DEMO`] and [`TEST`].
