@@ -8,6 +8,8 @@ use std::sync::atomic::{
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
+
 use super::cell::PeerCell;
 use super::indices::{IndexTable, Reservation};
 use super::messages::{DATA_HEADER_LEN, DataHeader, KEEPALIVE_LEN};
@@ -72,7 +74,9 @@ pub struct Keypair {
     created: BootTime,
     send: DataKey,
     receive: DataKey,
-    next_counter: AtomicU64,
+    /// On cache lines of its own: every worker that seals writes it, and reads the
+    /// key beside it for each packet.
+    next_counter: CachePadded<AtomicU64>,
     replay: Mutex<ReplayWindow>,
     /// Responder: whether the initiator proved, by a data packet, that it has
     /// the keys. Before that nothing may be sent.
@@ -122,7 +126,7 @@ impl Keypair {
             created,
             send: keys.send,
             receive: keys.receive,
-            next_counter: AtomicU64::new(0),
+            next_counter: CachePadded::new(AtomicU64::new(0)),
             replay: Mutex::new(ReplayWindow::new()),
             confirmed: AtomicBool::new(role == Role::Initiator),
             reservation: Mutex::new(None),
