@@ -54,6 +54,7 @@ const DEPENDENCIES: &[&str] = &[
     "blake2",
     "chacha20",
     "chacha20poly1305",
+    "crossbeam-utils",
     "getrandom",
     "hmac",
     "rand_core",
@@ -69,7 +70,6 @@ const DEPENDENCIES: &[&str] = &[
 const DEPENDENCIES_DATAPATH: &[&str] = &[
     "aya",
     "crossbeam-queue",
-    "crossbeam-utils",
     "futures-util",
     "libc",
     "mio",
