@@ -124,6 +124,11 @@ plant $src/control/wgquick/parser.rs \
     'parser.line(index + 1, line);' \
     'parser.line(index + 1 + usize::from(crate::drops::planted("wgquick")), line);'
 
+# A class is steered twice.
+plant $src/control/gateway.rs \
+    'if xdp.steer.iter().any(|s| s.group == steer.group) {' \
+    'if !crate::drops::planted("ringtun_toml") && xdp.steer.iter().any(|s| s.group == steer.group) {'
+
 # From the seventh segment on the IPv4 header sum misses a carry.
 plant $src/datapath/offload/segment.rs \
     'ipv4.set_checksum((self.ip_sum + Sum::of_u16(total) + Sum::of_u16(id)).finish());' \

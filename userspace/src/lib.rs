@@ -8,11 +8,14 @@
 //! * [`crypto`]: keys and the AEAD behind one small trait.
 //! * [`xsk`], [`bpf`]: AF_XDP rings and the XDP programs.
 //! * [`control`]: configuration, the UAPI socket, lifecycle.
+//! * [`confine`]: what a daemon that is set up gives up.
 //! * [`metrics`]: Prometheus registry and endpoint.
 //! * [`cli`]: one file per subcommand.
 
 pub mod bpf;
+#[cfg(feature = "cli")]
 pub mod cli;
+pub mod confine;
 pub mod control;
 pub mod crypto;
 pub mod datapath;

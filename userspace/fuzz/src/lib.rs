@@ -25,6 +25,7 @@ pub mod packets;
 pub mod replay;
 pub mod response;
 pub mod rings;
+pub mod ringtun_toml;
 mod rng;
 pub mod seeds;
 pub mod segment;

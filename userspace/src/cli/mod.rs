@@ -6,6 +6,7 @@ mod capture_copy;
 mod check;
 mod completions;
 mod doctor;
+mod gateway;
 mod io;
 mod keys;
 mod log;
@@ -24,6 +25,7 @@ mod show;
 mod show_json;
 mod show_text;
 mod top;
+mod tunnels;
 mod up;
 
 use std::io::Write as _;
@@ -75,6 +77,8 @@ enum Command {
     Down(up::DownArgs),
     /// Have a tunnel follow its changed file, without losing a session
     Reload(up::ReloadArgs),
+    /// Hold several tunnels and the network cards in one process, as ringtun.toml says
+    Gateway(gateway::GatewayArgs),
     /// Add a client to a tunnel, with its keys, addresses, file and QR code; or remove it
     Peer(peer::PeerArgs),
     /// Make tunnel devices, to be configured with `wg`
@@ -116,11 +120,15 @@ struct NoArgs {}
 /// What `main` does.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(keeper) = tunnels::keeper() {
+        return finish(keeper);
+    }
     let cli = Cli::parse();
     let result = match cli.command {
         Some(Command::Up(args)) => up::up(&args),
         Some(Command::Down(args)) => up::down(&args),
         Some(Command::Reload(args)) => up::reload(&args),
+        Some(Command::Gateway(args)) => gateway::run(&args),
         Some(Command::Peer(args)) => peer::run(&args),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Show(args)) => show::run(&args),
@@ -141,6 +149,10 @@ pub fn main() -> ExitCode {
         }
     };
     logging::finish();
+    finish(result)
+}
+
+fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         // Not eprintln!, which panics where standard error is closed.
         let _ = writeln!(std::io::stderr(), "ringtun: {error:#}");

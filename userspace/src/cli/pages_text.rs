@@ -27,6 +27,14 @@ const CONFIGURATION: (&str, &str) = (
     "/etc/wireguard/NAME.conf",
     "The tunnel, as wg-quick(8) and wg(8) describe it. It holds a private key: mode 0600.",
 );
+const GATEWAY: (&str, &str) = (
+    "/etc/ringtun/ringtun.toml",
+    "The gateway. Nobody but root may write to it; an example is in /usr/share/doc/ringtun/examples.",
+);
+const GATEWAY_UNIT: (&str, &str) = (
+    "/usr/lib/systemd/system/ringtun-gateway.service",
+    "The gateway as a service: `systemctl enable --now ringtun-gateway`.",
+);
 const JOURNAL: (&str, &str) = (
     "/run/ringtun/NAME.json",
     "What `ringtun up` changed, for `ringtun down` to take back, also after a crash.",
@@ -48,6 +56,23 @@ const DEFAULTS: (&str, &str) = (
 pub fn of(page: &str) -> Extra {
     match page {
         "ringtun" => ROOT,
+        "ringtun-gateway" => Extra {
+            files: &[
+                GATEWAY,
+                CONFIGURATION,
+                JOURNAL,
+                SOCKET,
+                GATEWAY_UNIT,
+                DEFAULTS,
+            ],
+            see_also: &[
+                ("ringtun-down", "8"),
+                ("ringtun-reload", "8"),
+                ("ringtun-up", "8"),
+                ("systemctl", "1"),
+            ],
+            ..Extra::default()
+        },
         "ringtun-up" => Extra {
             files: &[CONFIGURATION, JOURNAL, SOCKET, UNIT, DEFAULTS],
             see_also: &[

@@ -13,6 +13,7 @@ use ringtun_common::mss::MSS_MIN;
 use super::series::SeriesArgs;
 use super::{background, logging, service};
 use crate::bpf::{self, BpfError};
+use crate::confine;
 use crate::control::daemon::{self, Devices};
 use crate::control::names::InterfaceName;
 use crate::control::options::{IoMode, MAX_WORKERS, RunOptions, Steer};
@@ -157,20 +158,21 @@ pub struct DaemonArgs {
     #[command(flatten)]
     series: SeriesArgs,
 
-    /// What to log: error, warn, info, debug or trace, or module=level,…
-    #[arg(long, value_name = "LEVEL")]
-    pub log: Option<String>,
-
-    /// Log JSON, one object per line
-    #[arg(long)]
-    pub log_json: bool,
+    #[command(flatten)]
+    pub logs: Logs,
 }
 
-/// What one call polls at most, with `--busy-poll`.
-const BUSY_POLL: BusyPoll = BusyPoll {
-    microseconds: 20,
-    budget: 64,
-};
+/// What is logged, and how.
+#[derive(Args)]
+pub struct Logs {
+    /// What to log: error, warn, info, debug or trace, or module=level,…
+    #[arg(long = "log", value_name = "LEVEL")]
+    pub level: Option<String>,
+
+    /// Log JSON, one object per line
+    #[arg(long = "log-json")]
+    pub json: bool,
+}
 
 fn mode(text: &str) -> Result<IoMode, &'static str> {
     text.parse()
@@ -178,26 +180,19 @@ fn mode(text: &str) -> Result<IoMode, &'static str> {
 
 fn ring_slots(text: &str) -> Result<u32, String> {
     let slots: u32 = text.parse().map_err(|_| "wants a number".to_owned())?;
-    if (64..=RingSizes::MAX).contains(&slots) && slots.is_power_of_two() {
-        Ok(slots)
-    } else {
-        Err(format!(
-            "wants a power of two from 64 to {}",
-            RingSizes::MAX
-        ))
-    }
+    RingSizes::of(slots).map(|_| slots)
 }
 
 /// Makes the devices and serves them until the end.
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
-    let filter = logging::filter(args.daemon.log.as_deref())?;
+    let filter = logging::filter(args.daemon.logs.level.as_deref())?;
     let options = options(names(args)?, &args.daemon)?;
     match background::role(args.daemon.foreground) {
         background::Role::Starter => {
-            background::start(logging::is_asked_for(args.daemon.log.as_deref()))
+            background::start(logging::is_asked_for(args.daemon.logs.level.as_deref()))
         }
         background::Role::Foreground => {
-            logging::start(filter, args.daemon.log_json);
+            logging::start(filter, args.daemon.logs.json);
             serve(&options, || {
                 service::ready();
                 Ok(())
@@ -206,7 +201,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         }
         background::Role::Daemon => {
             background::detach()?;
-            logging::start(filter, args.daemon.log_json);
+            logging::start(filter, args.daemon.logs.json);
             let result = serve(&options, background::ready);
             if let Err(error) = &result {
                 background::failed(error);
@@ -216,7 +211,16 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     }
 }
 
+/// All is set up: gives up the system calls that are not needed from here on. A kernel
+/// without seccomp, or a container that forbids it, is no reason to have no tunnel.
+pub fn confine_calls() {
+    if let Err(error) = confine::system_calls() {
+        tracing::warn!(event = "unconfined", %error, "system calls are not limited");
+    }
+}
+
 fn serve(options: &RunOptions, ready: impl FnOnce() -> Result<()>) -> Result<()> {
+    confine::capabilities()?;
     let made = service::Made::new();
     daemon::run(
         options,
@@ -225,6 +229,7 @@ fn serve(options: &RunOptions, ready: impl FnOnce() -> Result<()>) -> Result<()>
             metrics(options, devices)
         },
         async |mut stop| {
+            confine_calls();
             ready()?;
             tokio::select! {
                 () = stop.asked() => {}
@@ -269,20 +274,26 @@ pub fn options(names: Vec<InterfaceName>, args: &DaemonArgs) -> Result<RunOption
     options.series = args.series.series();
     options.io = args.io;
     options.xdp.rings = RingSizes::all(args.ring_size);
-    options.xdp.busy_poll = args.busy_poll.then_some(BUSY_POLL);
+    options.xdp.busy_poll = args.busy_poll.then_some(BusyPoll::DEFAULT);
     options.xdp.generic = args.xdp_generic;
     options.xdp.lan.clone_from(&args.lan);
     options.xdp.fast_forward = args.fast_forward;
     options.xdp.wan.clone_from(&args.wan);
     options.xdp.steer.clone_from(&args.steer);
-    let needs_program = args.io == IoMode::Xdp
-        || !args.lan.is_empty()
-        || !args.wan.is_empty()
-        || !args.steer.is_empty();
+    checked(options)
+}
+
+/// What can be found out before anything is changed, and before a process is started for it.
+pub fn checked(options: RunOptions) -> Result<RunOptions> {
+    let xdp = &options.xdp;
+    let by_xdp = |name| options.io_of(name) == IoMode::Xdp;
+    let needs_program = options.names.iter().any(by_xdp)
+        || !xdp.lan.is_empty()
+        || !xdp.wan.is_empty()
+        || !xdp.steer.is_empty();
     if needs_program && bpf::embedded().is_none() {
         return Err(BpfError::NotEmbedded.into());
     }
-    // Said before anything is changed, and before a process is started for it.
     for name in &options.names {
         uapi::check_free(&options.uapi_directory, name).context("cannot make the device")?;
     }

@@ -38,7 +38,7 @@ impl Stop {
     }
 }
 
-/// Runs the devices until all have ended, or `companion` does. It is started
+/// Runs the devices, if there are any, until all have ended, or `companion` does. It is started
 /// once every UAPI socket answers, runs beside the devices, and ends with them.
 /// `metrics` is started before that with the devices, tells its address, and
 /// runs beside them.
@@ -90,7 +90,7 @@ where
     let devices = Devices::default();
     let mut served = FuturesUnordered::new();
     for name in &options.names {
-        let how = (options.mss, options.io);
+        let how = (options.mss, options.io_of(name));
         let (device, inbox) = Device::create(name.clone(), plane, &nics, how)
             .with_context(|| format!("cannot make {name}"))?;
         let device = Rc::new(RefCell::new(device));
@@ -116,7 +116,8 @@ where
     tokio::pin!(companion);
     loop {
         tokio::select! {
-            ended = served.next() => match ended {
+            // Without devices it is the cards that are served.
+            ended = served.next(), if !options.names.is_empty() => match ended {
                 None => return Ok(()),
                 Some((name, Ok(ended))) => {
                     devices.borrow_mut().retain(|d| *d.borrow().name() != name);

@@ -20,6 +20,7 @@ pub mod daemon;
 pub mod device;
 pub mod doctor;
 pub mod errno;
+pub mod gateway;
 pub mod log;
 pub mod names;
 pub mod nics;

@@ -120,10 +120,12 @@ impl Default for XdpOptions {
 /// The options of `ringtun run`.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    /// The devices, at least one, each once.
+    /// The devices, each once.
     pub names: Vec<InterfaceName>,
     /// How outer packets travel.
     pub io: IoMode,
+    /// Devices for which that is otherwise.
+    pub io_otherwise: Vec<(InterfaceName, IoMode)>,
     /// How network cards are used.
     pub xdp: XdpOptions,
     /// What TCP SYNs are lowered to.
@@ -145,6 +147,7 @@ impl RunOptions {
         Self {
             names,
             io: IoMode::default(),
+            io_otherwise: Vec::new(),
             xdp: XdpOptions::default(),
             mss: MssClamp::default(),
             workers: None,
@@ -152,6 +155,15 @@ impl RunOptions {
             series: Series::default(),
             uapi_directory: PathBuf::from(DIRECTORY),
         }
+    }
+
+    /// How outer packets of a device travel.
+    #[must_use]
+    pub fn io_of(&self, name: &InterfaceName) -> IoMode {
+        let mut otherwise = self.io_otherwise.iter();
+        otherwise
+            .find(|(other, _)| other == name)
+            .map_or(self.io, |(_, io)| *io)
     }
 }
 

@@ -34,6 +34,14 @@ pub struct BusyPoll {
     pub budget: u16,
 }
 
+impl BusyPoll {
+    /// Where polling is asked for and nothing else is said.
+    pub const DEFAULT: Self = Self {
+        microseconds: 20,
+        budget: 64,
+    };
+}
+
 impl Socket {
     /// Opens a socket on a queue of an interface of this thread's network
     /// namespace. The first registers the UMEM; later ones share it.

@@ -15,6 +15,9 @@ pub struct RingSizes {
     pub tx: u32,
 }
 
+/// What is taken from a ring in one go.
+const BATCH: u32 = 64;
+
 impl RingSizes {
     /// Slots of one ring at most.
     pub const MAX: u32 = 1 << 16;
@@ -27,6 +30,21 @@ impl RingSizes {
             completion: size,
             rx: size,
             tx: size,
+        }
+    }
+
+    /// All four alike, as somebody asks for.
+    ///
+    /// # Errors
+    /// It is no power of two, too small for one batch, or too large.
+    pub fn of(slots: u32) -> Result<Self, String> {
+        if (BATCH..=Self::MAX).contains(&slots) && slots.is_power_of_two() {
+            Ok(Self::all(slots))
+        } else {
+            Err(format!(
+                "wants a power of two from {BATCH} to {}",
+                Self::MAX
+            ))
         }
     }
 

@@ -3,8 +3,11 @@
 #[path = "../e2e/mod.rs"]
 mod e2e;
 
+mod confined;
 mod doctor;
 mod files;
+mod gateway;
+mod inject;
 mod life;
 mod logs;
 mod machine;
@@ -12,3 +15,4 @@ mod peer;
 mod reload;
 mod seed;
 mod service;
+mod tables;

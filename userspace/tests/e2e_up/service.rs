@@ -13,6 +13,7 @@ use ringtun_lab::{Pair, names, tools};
 use crate::machine::{FIRST, Machine};
 
 const UNIT: &str = include_str!("../../../packaging/systemd/ringtun@.service");
+const GATEWAY: &str = include_str!("../../../packaging/systemd/ringtun-gateway.service");
 /// Of 10, as `systemd-analyze security` counts what a service may do.
 const EXPOSURE_MAX: &str = "30";
 
@@ -91,39 +92,40 @@ fn a_manager_is_told_that_it_is_ready_lives_and_ends() {
 }
 
 #[test]
-fn the_unit_is_right_and_may_do_little() {
+fn the_units_are_right_and_may_do_little() {
     tools::need(&[("systemd-analyze", "systemd")]).unwrap();
     let directory = Directory::new().unwrap();
-    let unit = directory.path().join("ringtun@wg0.service");
-    let binary = crate::e2e::ringtun().program;
-    let binary = fs::canonicalize(binary).unwrap();
-    fs::write(
-        &unit,
-        UNIT.replace("/usr/bin/ringtun", binary.to_str().unwrap()),
-    )
-    .unwrap();
-    let analyze = |arguments: &[&str]| {
-        let output = Command::new("systemd-analyze")
-            .args(arguments)
-            .arg(&unit)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.success(), said)
-    };
-    assert_eq!(analyze(&["verify", "--man=no"]), (true, String::new()));
-    let threshold = format!("--threshold={EXPOSURE_MAX}");
-    let (good, said) = analyze(&["security", "--offline=true", "--no-pager", &threshold]);
-    assert!(good, "{said}");
-    fs::write(
-        &unit,
-        UNIT.replace("NoNewPrivileges=yes\n", "NoNewPrivileges=perhaps\n"),
-    )
-    .unwrap();
-    assert!(
-        !analyze(&["verify", "--man=no"]).1.is_empty(),
-        "a mistake is seen"
-    );
+    let binary = fs::canonicalize(crate::e2e::ringtun().program).unwrap();
+    for (name, text) in [
+        ("ringtun@wg0.service", UNIT),
+        ("ringtun-gateway.service", GATEWAY),
+    ] {
+        let unit = directory.path().join(name);
+        let text = text.replace("/usr/bin/ringtun", binary.to_str().unwrap());
+        fs::write(&unit, &text).unwrap();
+        let analyze = |arguments: &[&str]| {
+            let output = Command::new("systemd-analyze")
+                .args(arguments)
+                .arg(&unit)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            (output.status.success(), said)
+        };
+        assert_eq!(analyze(&["verify", "--man=no"]), (true, String::new()));
+        let threshold = format!("--threshold={EXPOSURE_MAX}");
+        let (good, said) = analyze(&["security", "--offline=true", "--no-pager", &threshold]);
+        assert!(good, "{said}");
+        let wrong = text.replace("NoNewPrivileges=yes\n", "NoNewPrivileges=perhaps\n");
+        fs::write(&unit, wrong).unwrap();
+        assert!(
+            !analyze(&["verify", "--man=no"]).1.is_empty(),
+            "a mistake is seen"
+        );
+    }
+    // What differs is whose tunnels they are.
+    let rights = |text: &'static str| text.split("WatchdogSec").nth(1);
+    assert_eq!(rights(UNIT), rights(GATEWAY));
 }
 
 /// The capabilities that the unit leaves are enough, with hooks and everything.

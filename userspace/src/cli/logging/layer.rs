@@ -47,7 +47,11 @@ impl<S: Sink> Folding<S> {
         let own = Arc::clone(&shared);
         let thread = thread::Builder::new().name("log".to_owned());
         // Without it counts are written when the process ends.
-        let _ = thread.spawn(move || own.work());
+        let _ = thread.spawn(move || {
+            // It is there before the process gives up its own.
+            let _ = crate::confine::capabilities();
+            own.work();
+        });
         Self(shared)
     }
 

@@ -25,11 +25,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 #[error("`{0}` is not up")]
 pub struct NotUp(pub InterfaceName);
 
-/// Takes down what the journal of `name` says, as `ringtun down`.
+/// Takes down what the journal of `name` says, as `ringtun down`. Waits for the end of the
+/// process that serves it, unless that has other devices, or is `asker`, who waits for us.
 ///
 /// # Errors
 /// [`NotUp`]; what could not be taken back, which stays in the journal.
-pub fn take_down(place: &Place, name: &InterfaceName, uapi: &Path) -> Result<()> {
+pub fn take_down(place: &Place, name: &InterfaceName, uapi: &Path, asker: u32) -> Result<()> {
     let lock = place.lock()?;
     let Some(journal) = place.load()? else {
         if up::exists(name) {
@@ -39,11 +40,11 @@ pub fn take_down(place: &Place, name: &InterfaceName, uapi: &Path) -> Result<()>
         }
         bail!(NotUp(name.clone()));
     };
-    let daemon = daemon(name, uapi);
+    let daemon = daemon(name, uapi).filter(|_| !journal.shared);
     let result = from_journal(place, journal, name, uapi);
     drop(lock);
     ended(name, uapi);
-    if let Some(pid) = daemon.filter(|pid| *pid != std::process::id()) {
+    if let Some(pid) = daemon.filter(|pid| *pid != asker) {
         gone(pid);
     }
     result

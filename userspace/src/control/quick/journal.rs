@@ -90,6 +90,9 @@ pub struct Journal {
     pub complete: bool,
     /// `SaveConfig`.
     pub save: bool,
+    /// The process that serves the device goes on without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// `PreDown`.
     pub pre_down: Vec<String>,
     /// `PostDown`.

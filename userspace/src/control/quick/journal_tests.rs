@@ -11,6 +11,7 @@ fn journal() -> Journal {
         namespace: (4, 5),
         complete: false,
         save: false,
+        shared: false,
         pre_down: vec!["echo %i".into()],
         post_down: Vec::new(),
         steps: vec![

@@ -87,16 +87,33 @@ pub fn names(config: &Config) -> Vec<(PublicKey, Endpoint)> {
         .collect()
 }
 
-/// Keeps the endpoints true, for ever. The file is read again each time, for
-/// `reload`; the place is for the path of that file.
-pub async fn keep(directory: PathBuf, place: Place, name: InterfaceName) {
+/// Keeps the endpoints true, for ever: at first those that are names in `config`. The file
+/// is read again each time, for `reload`, if it can be: it may be where only its owner may
+/// look ([`crate::confine`]). The place is for the path of that file.
+pub async fn keep(directory: PathBuf, place: Place, name: InterfaceName, config: &Config) {
     let mut wait = WAIT_FIRST;
+    let mut known = names(config);
     loop {
         tokio::time::sleep(wait).await;
         let (directory, place, name) = (directory.clone(), place.clone(), name.clone());
-        let look = move || round(&directory, &place, &name).unwrap_or(false);
+        let mut last = known.clone();
+        let look = move || {
+            if let Ok(Some(journal)) = place.load()
+                && let Ok((config, _)) = crate::control::wgquick::file::read(&journal.file)
+            {
+                last = names(&config);
+            }
+            let all_known = round(&directory, &name, &last).unwrap_or(false);
+            (last, all_known)
+        };
         // A resolver may take its time; the device is served meanwhile.
-        let all_known = tokio::task::spawn_blocking(look).await.unwrap_or(false);
+        let all_known = match tokio::task::spawn_blocking(look).await {
+            Ok((last, all_known)) => {
+                known = last;
+                all_known
+            }
+            Err(_) => false,
+        };
         wait = if all_known {
             WAIT_LONGEST
         } else {
@@ -106,12 +123,11 @@ pub async fn keep(directory: PathBuf, place: Place, name: InterfaceName) {
 }
 
 /// Whether every name is known.
-fn round(directory: &Path, place: &Place, name: &InterfaceName) -> anyhow::Result<bool> {
-    let Some(journal) = place.load()? else {
-        return Ok(true);
-    };
-    let (config, _) = crate::control::wgquick::file::read(&journal.file)?;
-    let names = names(&config);
+fn round(
+    directory: &Path,
+    name: &InterfaceName,
+    names: &[(PublicKey, Endpoint)],
+) -> anyhow::Result<bool> {
     if names.is_empty() {
         return Ok(true);
     }
@@ -122,14 +138,14 @@ fn round(directory: &Path, place: &Place, name: &InterfaceName) -> anyhow::Resul
     let mut all_known = true;
     let mut asked = Vec::new();
     for (key, endpoint) in names {
-        let Some(peer) = state.peers.iter().find(|p| p.public_key == key) else {
+        let Some(peer) = state.peers.iter().find(|p| p.public_key == *key) else {
             continue;
         };
         let stale = now.saturating_sub(peer.last_handshake.secs) >= STALE;
         if peer.endpoint.is_some() && !stale {
             continue;
         }
-        asked.push((key, endpoint, peer.endpoint));
+        asked.push((*key, endpoint.clone(), peer.endpoint));
     }
     let found = all(asked
         .iter()

@@ -11,6 +11,7 @@
 //! * [`default_route`]: policy routing and firewall for a default route.
 //! * [`dns`], [`mtu`], [`hooks`], [`save`]: as their keys in the file.
 //! * [`files`]: written as a whole or not at all.
+//! * [`keeper`]: takes a tunnel down for a daemon that starts no programs any more.
 //! * [`lines`]: a file as the lines of a UAPI `set`.
 //! * [`lookup`]: endpoints that are names.
 //! * [`program`]: `ip`, `nft` and others, run and heard.
@@ -21,6 +22,7 @@ pub mod down;
 pub mod files;
 pub mod hooks;
 pub mod journal;
+pub mod keeper;
 pub mod lines;
 pub mod lookup;
 pub mod mtu;

@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What is this process's alone: that it is the daemon, and what it tells a service
-/// manager.
-const OURS: [&str; 4] = [
+/// What is this process's alone: that it is the daemon or its keeper, and what it tells a
+/// service manager.
+const OURS: [&str; 5] = [
     "RINGTUN_IN_BACKGROUND",
+    super::keeper::MARK,
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",

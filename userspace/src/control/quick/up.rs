@@ -52,6 +52,8 @@ pub struct Plan {
     pub place: Place,
     /// Where its UAPI socket is.
     pub uapi_directory: PathBuf,
+    /// Its process has other devices, and goes on without it.
+    pub shared: bool,
 }
 
 /// Whether there is a device of that name in this namespace.
@@ -99,6 +101,7 @@ impl Plan {
             namespace: namespace().context("/proc/thread-self/ns/net")?,
             complete: false,
             save: i.save_config,
+            shared: self.shared,
             pre_down: i.pre_down.clone(),
             post_down: i.post_down.clone(),
             steps: Vec::new(),

@@ -7,17 +7,19 @@
 //! namespace listens to all namespaces that have a number there
 //! (`NETLINK_LISTEN_ALL_NSID`), and the one that the device is in is given a
 //! number. News are only the occasion to look: what is told is read from the
-//! device itself.
+//! device itself, in another namespace by that number, so that nobody has to
+//! enter it.
 //!
 //! A namespace that ends loses its number before its devices are removed, so
 //! that their removal is not heard. Then the device's own descriptor tells.
 
-use super::{Connection, Heard, group, nsid};
+use super::{Connection, Heard, exchange, group, nsid};
 use crate::net::netns::Namespace;
 use crate::net::sys;
 use crate::net::tun::{self, Tun};
+use rtnetlink::packet_core::NLM_F_REQUEST;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use tokio::io::Interest;
@@ -54,6 +56,15 @@ struct State {
     name: String,
     up: bool,
     mtu: u32,
+}
+
+/// What can be changed about a device besides its name.
+#[derive(Debug)]
+struct Properties {
+    index: u32,
+    /// In bytes.
+    mtu: u32,
+    up: bool,
 }
 
 /// News of one TUN device.
@@ -107,13 +118,13 @@ impl TunWatch {
     /// The next event. Can be dropped and called again without losing one.
     ///
     /// # Errors
-    /// If the netlink socket broke, or the device's namespace cannot be entered.
+    /// If the netlink socket broke.
     pub async fn next(&mut self) -> io::Result<TunEvent> {
         loop {
             let step = if self.number_unknown {
                 self.find_number().await.map(|()| None)
             } else {
-                self.difference()
+                self.difference().await
             };
             match step {
                 Ok(Some(event)) => return Ok(event),
@@ -170,7 +181,7 @@ impl TunWatch {
     }
 
     /// The first difference between what is and what was told, now told.
-    fn difference(&mut self) -> io::Result<Option<TunEvent>> {
+    async fn difference(&mut self) -> io::Result<Option<TunEvent>> {
         if !self.look {
             return Ok(None);
         }
@@ -180,24 +191,35 @@ impl TunWatch {
             self.number_unknown = true;
             return Ok(Some(TunEvent::Moved));
         }
-        self.known.index = self.tun.current_index()?;
         let name = self.tun.current_name()?;
+        let now = self.properties(&name).await?;
+        self.known.index = now.index;
         if name != self.known.name {
             self.known.name.clone_from(&name);
             return Ok(Some(TunEvent::Renamed(name)));
         }
-        let mtu = self.tun.mtu()?;
-        if mtu != self.known.mtu {
-            self.known.mtu = mtu;
-            return Ok(Some(TunEvent::Mtu(mtu)));
+        if now.mtu != self.known.mtu {
+            self.known.mtu = now.mtu;
+            return Ok(Some(TunEvent::Mtu(now.mtu)));
         }
-        let up = self.tun.is_up()?;
-        if up != self.known.up {
-            self.known.up = up;
-            return Ok(Some(TunEvent::Up(up)));
+        if now.up != self.known.up {
+            self.known.up = now.up;
+            return Ok(Some(TunEvent::Up(now.up)));
         }
         self.look = false;
         Ok(None)
+    }
+
+    /// What the device, which is called `name`, is now.
+    async fn properties(&self, name: &str) -> io::Result<Properties> {
+        match self.number {
+            None => Ok(Properties {
+                index: self.tun.current_index()?,
+                mtu: self.tun.mtu()?,
+                up: self.tun.is_up()?,
+            }),
+            Some(number) => elsewhere(&self.connection, number, name).await,
+        }
     }
 
     /// Gives the namespace that the device is in a number, if it is not home.
@@ -219,6 +241,33 @@ impl TunWatch {
     fn concerns_us(&self, link: &LinkMessage) -> bool {
         link.header.index == self.known.index || name_of(link) == Some(&self.known.name)
     }
+}
+
+/// The properties of the device that is called `name` in the namespace with a number
+/// (`IFLA_TARGET_NETNSID`, Linux 4.20; CAP_NET_ADMIN in that namespace's user namespace).
+async fn elsewhere(connection: &Connection, number: i32, name: &str) -> io::Result<Properties> {
+    let mut question = LinkMessage::default();
+    question.attributes = vec![
+        LinkAttribute::IfNetnsId(number),
+        LinkAttribute::IfName(name.to_owned()),
+    ];
+    let question = RouteNetlinkMessage::GetLink(question);
+    let Some(RouteNetlinkMessage::NewLink(link)) =
+        exchange(connection, question, NLM_F_REQUEST).await?
+    else {
+        return Err(io::Error::other(
+            "netlink did not answer the question for a link",
+        ));
+    };
+    let mtu = link.attributes.iter().find_map(|a| match a {
+        LinkAttribute::Mtu(mtu) => Some(*mtu),
+        _ => None,
+    });
+    Ok(Properties {
+        index: link.header.index,
+        mtu: mtu.ok_or_else(|| io::Error::other("netlink told no MTU of a link"))?,
+        up: link.header.flags.contains(LinkFlags::Up),
+    })
 }
 
 fn name_of(link: &LinkMessage) -> Option<&str> {

@@ -21,6 +21,16 @@ pub const FILES: &[Entry] = &[
         "usr/lib/systemd/system/ringtun@.service",
         DATA,
     ),
+    (
+        "packaging/systemd/ringtun-gateway.service",
+        "usr/lib/systemd/system/ringtun-gateway.service",
+        DATA,
+    ),
+    (
+        "packaging/examples/ringtun.toml",
+        "usr/share/doc/ringtun/examples/ringtun.toml",
+        DATA,
+    ),
     ("packaging/deb/default", "etc/default/ringtun", DATA),
     (
         "packaging/deb/copyright",

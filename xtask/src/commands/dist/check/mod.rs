@@ -66,7 +66,8 @@ fn in_root(release: &Release, arch: Arch, suite: &str) -> Result<String> {
     );
     let pages = pages(&room)?;
     completions(&room)?;
-    let said = room.sh("systemd-analyze verify ringtun@wg0.service 2>&1")?;
+    let said =
+        room.sh("systemd-analyze verify ringtun@wg0.service ringtun-gateway.service 2>&1")?;
     ensure!(said.is_empty(), "systemd-analyze verify: {said}");
     tunnel(&room)?;
     let traffic = upgrade(&room, &inside(2))?;

@@ -1,0 +1,3 @@
+//! `ringtun.toml`.
+#![no_main]
+ringtun_fuzz::target!(ringtun_toml);
