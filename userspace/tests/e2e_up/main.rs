@@ -5,6 +5,7 @@ mod e2e;
 
 mod doctor;
 mod files;
+mod guide;
 mod life;
 mod logs;
 mod machine;
