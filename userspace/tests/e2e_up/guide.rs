@@ -33,6 +33,14 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     ("cargo xtask ", "builds ringtun; the CI runs it"),
     (
+        "ringtun top ",
+        "draws on a terminal until it is ended; e2e_top has one",
+    ),
+    (
+        "ringtun up wg0 --foreground",
+        "stays until it is ended; e2e_up::logs reads what it logs",
+    ),
+    (
         "install -m 755 target/",
         "what cargo xtask build made; this test runs that very file",
     ),
@@ -44,6 +52,20 @@ const NOT_RUN: &[(&str, &str)] = &[
         "man ringtun",
         "of the package; `cargo xtask dist --check` reads each page",
     ),
+];
+
+/// What programs read there; all of it would take seconds to copy.
+const ETC: &[&str] = &[
+    "alternatives",
+    "group",
+    "iproute2",
+    "ld.so.cache",
+    "nsswitch.conf",
+    "passwd",
+    "protocols",
+    "resolvconf",
+    "resolvconf.conf",
+    "services",
 ];
 
 /// Machines of a page, cables between them, and what is set up before the reader comes.
@@ -65,14 +87,14 @@ impl Machine {
     fn new() -> Machine {
         let files = Directory::new().unwrap();
         let at = |name: &str| files.path().join(name);
-        finish(Command::new("cp").arg("-a").arg("/etc").arg(at("etc"))).unwrap();
-        for name in ["run", "root", "bin"] {
+        for name in ["etc", "etc/wireguard", "run", "root", "bin"] {
             fs::create_dir(at(name)).unwrap();
         }
-        let own = at("etc/wireguard");
-        let _ = fs::remove_dir_all(&own);
-        fs::create_dir(&own).unwrap();
-        fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+        let own = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(at("etc/wireguard"), own).unwrap();
+        let parts = ETC.iter().map(|name| Path::new("/etc").join(name));
+        let parts = parts.filter(|part| part.exists());
+        finish(Command::new("cp").arg("-at").arg(at("etc")).args(parts)).unwrap();
         // They may be links into what is private here.
         for (name, text) in [
             ("etc/resolv.conf", "nameserver 192.0.2.53\n"),
@@ -95,11 +117,16 @@ impl Machine {
 
     /// Exit status, and all that it said, as a terminal shows it.
     fn run(&self, command: &str) -> (Option<i32>, String) {
-        let mut shell = self.ns.command("bash");
+        let mut shell = self.ns.command("timeout");
         let at = |name: &str| self.files.path().join(name);
         let path = std::env::var("PATH").unwrap_or_default();
         shell
-            .args(["-c", &format!("cd /root\nexec 2>&1\n{command}")])
+            .args([
+                "60",
+                "bash",
+                "-c",
+                &format!("cd /root\nexec 2>&1\n{command}"),
+            ])
             .env("PATH", format!("{}:{path}", at("bin").display()))
             .env("HOME", "/root")
             .stdin(Stdio::null());
@@ -240,7 +267,7 @@ impl Play {
             (_, place) if place.contains(":/") => {
                 self.write(place, &(block.lines.join("\n") + "\n"));
             }
-            ("text" | "yaml" | "promql" | "toml", "") => {}
+            ("text" | "yaml" | "promql", "") => {}
             _ => panic!("{}: a block that nobody tries: {}", self.page, block.info),
         }
     }
@@ -302,8 +329,13 @@ fn directory() -> PathBuf {
 /// Follows a page from its beginning to its end.
 fn follow(page: &'static str, setting: &Setting) {
     let text = fs::read_to_string(directory().join(page)).unwrap();
+    // Of the README, what is for who uses it; the rest is for who builds it.
+    let gateway = text.split_once("\n## A gateway in five minutes\n");
+    let text = gateway.map_or(&*text, |(_, rest)| {
+        rest.split("\n## Against").next().unwrap()
+    });
     let play = Play::new(page, setting);
-    let blocks = blocks(&text);
+    let blocks = blocks(text);
     assert!(!blocks.is_empty(), "{page}: nothing to follow");
     for block in &blocks {
         play.block(block);
@@ -342,6 +374,13 @@ const SITES: Setting = Setting {
     ],
 };
 
+const FILE: &str = "gateway# printf '[Interface]\\nAddress = 10.0.0.1/24\\nListenPort = 51820\\nPrivateKey = %s\\n' $(ringtun genkey) > /etc/wireguard/wg0.conf; chmod 600 /etc/wireguard/wg0.conf";
+
+const INSTALLED: Setting = Setting {
+    cables: TWO.cables,
+    before: &[FILE],
+};
+
 #[test]
 fn first_tunnel() {
     follow("first-tunnel.md", &TWO);
@@ -360,6 +399,39 @@ fn site_to_site() {
 #[test]
 fn two_nics() {
     follow("two-nics.md", &SITES);
+}
+
+#[test]
+fn the_pages_that_were_there_before() {
+    // One after the other, on machines of their own each: there are two processors.
+    follow("clients.md", &TWO);
+    follow("install.md", &INSTALLED);
+    follow("monitoring.md", &INSTALLED);
+    follow("troubleshooting.md", &TWO);
+    follow("../../README.md", &TWO);
+}
+
+#[test]
+fn every_page_is_followed_and_every_exception_is_shown() {
+    let own = include_str!("guide.rs");
+    let mut all = fs::read_to_string(directory().join("../../README.md")).unwrap();
+    for entry in fs::read_dir(directory()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "md") {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let followed = own.contains(&format!("follow(\"{name}\", "));
+            assert!(
+                followed || blocks(&text).is_empty(),
+                "{name} is not followed"
+            );
+            all += &text;
+        }
+    }
+    for (start, why) in NOT_RUN {
+        let shown = |line: &str| line.starts_with(start) || line.contains(&format!("# {start}"));
+        assert!(all.lines().any(shown), "no page shows {start}: {why}");
+    }
 }
 
 #[test]
