@@ -8,6 +8,7 @@ mod doctor;
 mod files;
 mod gateway;
 mod inject;
+mod guide;
 mod life;
 mod logs;
 mod machine;
