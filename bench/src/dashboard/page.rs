@@ -132,6 +132,15 @@ fn hue(name: &str) -> &str {
     }
 }
 
+/// As [`step`], of the unit that is shown: bytes have prefixes of 1024.
+fn step_of(most: f64, unit: &str) -> f64 {
+    let mut scale = 1.0;
+    while unit == "bytes" && most / scale >= 1024.0 {
+        scale *= 1024.0;
+    }
+    step(most / scale) * scale
+}
+
 /// From the lowest mark of an axis to the highest, and the distance between two.
 fn axis(lines: &[&Line]) -> (f64, f64, f64) {
     let values = lines
@@ -142,7 +151,10 @@ fn axis(lines: &[&Line]) -> (f64, f64, f64) {
         (low.min(value), high.max(value))
     });
     let high = if high > low { high } else { low + 1.0 };
-    let step = step((high - low) * 1.5);
+    let step = step_of(
+        (high - low) * 1.5,
+        lines.first().map_or("", |line| &line.unit),
+    );
     (
         (low / step).floor() * step,
         (high / step).ceil() * step,
@@ -305,6 +317,10 @@ mod tests {
         };
         assert_eq!(axis(&[&line(&[3.0, 97.0])]), (0.0, 100.0, 50.0));
         assert_eq!(axis(&[&line(&[0.0])]), (0.0, 1.0, 0.5));
+        assert_eq!(
+            step_of(50.0 * 1024.0 * 1024.0, "bytes"),
+            10.0 * 1024.0 * 1024.0
+        );
         let (low, high, _) = axis(&[&line(&[-3.0, f64::NAN, 4.0])]);
         assert!(low <= -3.0 && high >= 4.0);
     }

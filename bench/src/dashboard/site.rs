@@ -35,7 +35,7 @@ const INITIATION: usize = 148;
 /// Addresses that the flood seems to come from, and initiations per second: enough for cookies,
 /// little enough that the curves of the traffic go on.
 const SOURCES: u32 = 2000;
-const FLOOD_RATE: u64 = 3000;
+const FLOOD_RATE: u64 = 8000;
 /// What is wrong on purpose comes in bursts.
 const BETWEEN_BURSTS: Duration = Duration::from_millis(500);
 /// Bytes per second of one piece of traffic after the other, from berlin, and from lisbon.

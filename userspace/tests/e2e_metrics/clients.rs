@@ -11,9 +11,11 @@ use ringtun_lab::{NetNs, scrape, wait};
 use crate::many_peers::{PEERS, gateway};
 use crate::{ALL_FAMILIES, SOON};
 
-/// What a scrape of that many with all families may take, from connecting to the last byte. It takes
-/// a quarter of it on one core of a machine that does nothing else.
+/// What a scrape of that many with all families may take: processor time of the gateway, and from
+/// connecting to the last byte, which is more on a machine that others use too.
 const SCRAPE: Duration = Duration::from_millis(200);
+const SLACK: u32 = 3;
+const SCRAPES: usize = 9;
 /// How much more without optimisation.
 const UNOPTIMISED: u32 = 10;
 const MEBIBYTE: u64 = 1 << 20;
@@ -55,9 +57,9 @@ impl Gateway {
     }
 }
 
-/// Nine of them, the fastest first.
+/// Some of them, the fastest first.
 fn scrapes(gateway: &Gateway) -> Vec<(Duration, usize)> {
-    let mut all: Vec<_> = (0..9).map(|_| gateway.timed()).collect();
+    let mut all: Vec<_> = (0..SCRAPES).map(|_| gateway.timed()).collect();
     all.sort();
     all
 }
@@ -74,7 +76,10 @@ fn allowed() -> Duration {
 #[test]
 fn ten_thousand_peers_with_all_families_are_scraped_within_the_time() {
     let gateway = Gateway::new(&["--metrics-families", ALL_FAMILIES]);
+    let cpu = || gateway.device.process.usage().unwrap().cpu;
+    let before = cpu();
     let all = scrapes(&gateway);
+    let used = Duration::from_secs_f64((cpu() - before) / SCRAPES as f64);
     let samples = scrape::scrape(&gateway.ns, gateway.address).unwrap();
     for family in [
         "ringtun_peer_tx_bytes_total",
@@ -85,9 +90,12 @@ fn ten_thousand_peers_with_all_families_are_scraped_within_the_time() {
     }
     assert_eq!(samples.sum("ringtun_peers_omitted").unwrap(), 0.0);
     let ((fastest, bytes), (median, _)) = (all[0], all[all.len() / 2]);
-    println!("{PEERS} peers, all families: {fastest:?}, median {median:?}, {bytes} bytes");
+    println!(
+        "{PEERS} peers, all families: {fastest:?}, median {median:?}, {used:?} of a processor, {bytes} bytes"
+    );
+    assert!(used <= allowed(), "{used:?} of a processor");
     // Others on the machine make it slower, never faster.
-    assert!(fastest <= allowed(), "{fastest:?}");
+    assert!(fastest <= allowed() * SLACK, "{fastest:?}");
 }
 
 #[test]
@@ -188,5 +196,5 @@ fn clients_that_do_not_read_or_ask_for_nonsense_cost_bounded_memory() {
         grown / MEBIBYTE
     );
     assert!(grown < GROWTH, "{grown} bytes");
-    assert!(scrapes(&gateway)[0].0 <= allowed());
+    assert!(scrapes(&gateway)[0].0 <= allowed() * SLACK);
 }

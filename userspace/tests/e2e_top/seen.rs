@@ -199,7 +199,7 @@ fn rings_are_seen_with_how_full_they_are() {
             }
             let moved = [0, 1].map(|queue| {
                 let row = line(&text, &format!("{card}/{queue} "));
-                let out = row.rsplit(' ').next().unwrap().replace(',', "");
+                let out = row.split_whitespace().last().unwrap().replace(',', "");
                 out.parse::<u64>().unwrap()
             });
             assert!(moved.iter().sum::<u64>() > 100, "{moved:?}");

@@ -102,7 +102,7 @@ proptest! {
 
     #[test]
     fn histograms_are_those_of_the_reference_encoder(
-        a in ".*", counts in prop::array::uniform3(0..1 << 50_u64), sum in any::<u64>(),
+        a in ".*", counts in prop::array::uniform3(0..1_u64 << 50), sum in any::<u64>(),
     ) {
         let reading = Reading { bounds: &[250, 1000], counts: counts.to_vec(), sum };
         let mut family = Family::histogram("t_seconds", "Help.", &["a"]);
