@@ -1,5 +1,6 @@
 //! Side-by-side benches: every implementation in one invocation, alternating run by run.
 //!
+//! * [`dashboard`]: the dashboard for Grafana over live data, drawn.
 //! * [`ebpf`]: the XDP program, packet by packet.
 //! * [`gateway`]: one gateway alone, between a generator and a sink.
 //! * [`pipeline`]: sealing and opening in memory, beside the AEAD alone.
@@ -21,6 +22,7 @@ use ringtun_lab::peers::kernel::Series;
 use ringtun_lab::peers::{self, Implementation};
 use ringtun_lab::{interop, kernels};
 
+mod dashboard;
 mod ebpf;
 mod gateway;
 mod load;
@@ -59,6 +61,8 @@ enum Suite {
     Ring(ring::Arguments),
     /// One gateway between a generator and a sink: packets per second each way.
     Gateway(gateway::Arguments),
+    /// The dashboard for Grafana over live data: every query asked, every panel drawn.
+    Dashboard(dashboard::Arguments),
     /// Named network situations: what is expected, and what was seen.
     Scenario(scenario::Arguments),
     /// ringtun against real peers, every combination at once.
@@ -141,6 +145,7 @@ fn run(suite: Suite) -> Result<()> {
         Suite::Scale(arguments) => scale::run(&arguments),
         Suite::Ring(arguments) => ring::run(&arguments),
         Suite::Gateway(arguments) => gateway::run(&arguments),
+        Suite::Dashboard(arguments) => dashboard::run(&arguments),
         Suite::Scenario(arguments) => scenario::run(&arguments),
         Suite::Interop(arguments) => interop(&arguments),
         Suite::Kernels(arguments) => kernels(&arguments),

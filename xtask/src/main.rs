@@ -37,6 +37,8 @@ enum Command {
     Interop(commands::bench::InteropArguments),
     /// Named network situations: what is expected, and what was seen
     Scenario(commands::bench::ScenarioArguments),
+    /// Draw the Grafana dashboard over live data: every query, every panel
+    Dashboard(commands::bench::DashboardArguments),
     /// On the kernels of Debian's releases, in QEMU: XDP on veth and on virtio_net
     Kernels(commands::bench::KernelsArguments),
     /// Fuzz targets; prints executions and edges
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => commands::test::run(&arguments),
         Command::Interop(arguments) => commands::bench::interop(&arguments),
         Command::Scenario(arguments) => commands::bench::scenario(&arguments),
+        Command::Dashboard(arguments) => commands::bench::dashboard(&arguments),
         Command::Kernels(arguments) => commands::bench::kernels(&arguments),
         Command::Fuzz(arguments) => commands::fuzz::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),

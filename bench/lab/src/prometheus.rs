@@ -27,6 +27,15 @@ pub struct Prometheus<'a> {
     process: Process,
 }
 
+/// Labels, and the value at each time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// Labels, as in [`Sample`].
+    pub labels: BTreeMap<String, String>,
+    /// Unix time in seconds, and the value; in order.
+    pub points: Vec<(f64, f64)>,
+}
+
 /// One element of an answer: labels, and the value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
@@ -48,13 +57,30 @@ impl<'a> Prometheus<'a> {
         targets: &[SocketAddr],
         rules: &[PathBuf],
     ) -> Result<Self> {
-        let mut text = String::from(
-            "global:\n  scrape_interval: 250ms\n  evaluation_interval: 250ms\nscrape_configs:\n  - job_name: ringtun\n    static_configs:\n      - targets:\n",
+        Self::start_with(ns, directory, targets, rules, Duration::from_millis(250))
+    }
+
+    /// As [`Prometheus::start`], with another time between scrapes, and between evaluations.
+    ///
+    /// # Errors
+    /// As [`Prometheus::start`].
+    pub fn start_with(
+        ns: &'a NetNs,
+        directory: &Path,
+        targets: &[SocketAddr],
+        rules: &[PathBuf],
+        interval: Duration,
+    ) -> Result<Self> {
+        let interval = interval.as_millis();
+        let mut text = format!(
+            "global:\n  scrape_interval: {interval}ms\n  evaluation_interval: {interval}ms\nscrape_configs:\n  - job_name: ringtun\n    static_configs:\n      - targets:\n",
         );
         for target in targets {
             writeln!(text, "          - '{target}'")?;
         }
-        text += "rule_files:\n";
+        if !rules.is_empty() {
+            text += "rule_files:\n";
+        }
         for file in rules {
             writeln!(text, "  - {}", file.display())?;
         }
@@ -110,6 +136,19 @@ impl<'a> Prometheus<'a> {
         }
     }
 
+    /// What a PromQL expression was from `begin` to `end` (Unix time in seconds), every `step`
+    /// seconds.
+    ///
+    /// # Errors
+    /// The expression is wrong; the message says how.
+    pub fn range(&self, expression: &str, begin: f64, end: f64, step: f64) -> Result<Vec<Series>> {
+        let query = encoded(expression);
+        let path = format!("/api/v1/query_range?query={query}&start={begin}&end={end}&step={step}");
+        let answer = self.get(&path).with_context(|| expression.to_owned())?;
+        let all = answer["data"]["result"].as_array().context("no result")?;
+        all.iter().map(series).collect()
+    }
+
     /// The names of all metrics that were scraped or recorded.
     ///
     /// # Errors
@@ -141,13 +180,26 @@ impl<'a> Prometheus<'a> {
     }
 }
 
-fn sample(of: &Value) -> Result<Sample> {
+fn labels(of: &Value) -> Result<BTreeMap<String, String>> {
     let labels = of["metric"].as_object().context("no labels")?;
     let text = |(name, value): (&String, &Value)| {
         (name.clone(), value.as_str().unwrap_or_default().to_owned())
     };
+    Ok(labels.iter().map(text).collect())
+}
+
+fn series(of: &Value) -> Result<Series> {
+    let points = of["values"].as_array().context("no values")?;
+    let point = |of: &Value| Ok((of[0].as_f64().context("no time")?, number(&of[1])?));
+    Ok(Series {
+        labels: labels(of)?,
+        points: points.iter().map(point).collect::<Result<_>>()?,
+    })
+}
+
+fn sample(of: &Value) -> Result<Sample> {
     Ok(Sample {
-        labels: labels.iter().map(text).collect(),
+        labels: labels(of)?,
         value: number(&of["value"][1])?,
     })
 }

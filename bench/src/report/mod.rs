@@ -10,9 +10,9 @@ pub mod files;
 pub mod format;
 mod markdown;
 mod pivot;
-mod plot;
+pub mod plot;
 pub mod readme;
-mod svg;
+pub mod svg;
 
 use std::collections::BTreeMap;
 use std::fs;

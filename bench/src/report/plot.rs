@@ -2,15 +2,14 @@
 //! highest.
 
 use super::format::{number, scale};
-use super::svg::{Anchor, Svg};
+use super::svg::{Anchor, INK, Svg};
 use super::{Report, pivot};
 
 /// That of Okabe and Ito, which all kinds of eyes can tell apart.
-const COLORS: [&str; 6] = [
+pub const COLORS: [&str; 6] = [
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#999999", "#56B4E9",
 ];
-const GRID: &str = "#ddd";
-const INK: &str = "#222";
+pub const GRID: &str = "#ddd";
 
 const WIDTH: f64 = 860.0;
 const MARGIN: f64 = 20.0;
@@ -26,7 +25,7 @@ const MARKS: f64 = 6.0;
 const LINE: usize = 120;
 
 /// The distance between marks of an axis that ends at `most`: 1, 2 or 5 times a power of ten.
-fn step(most: f64) -> f64 {
+pub fn step(most: f64) -> f64 {
     let rough = most / MARKS;
     let power = 10_f64.powf(rough.log10().floor());
     let factor = [1.0, 2.0, 5.0]

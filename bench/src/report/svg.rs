@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+/// Of texts and axes.
+pub const INK: &str = "#222";
+
 /// A picture that is being drawn; units are pixels.
 #[derive(Debug, Default)]
 pub struct Svg(String);
@@ -44,6 +47,32 @@ impl Svg {
         );
     }
 
+    /// A rectangle that is not filled.
+    pub fn outline(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), color: &str) {
+        let _ = writeln!(
+            self.0,
+            r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}" rx="3" fill="none" stroke="{color}"/>"#
+        );
+    }
+
+    /// Lines from point to point; whole, or of dashes.
+    pub fn polyline(&mut self, points: &[(f64, f64)], color: &str, dashed: bool) {
+        let mut places = String::new();
+        for (x, y) in points {
+            let _ = write!(places, "{x:.1},{y:.1} ");
+        }
+        let dashes = if dashed {
+            r#" stroke-dasharray="5 3""#
+        } else {
+            ""
+        };
+        let _ = writeln!(
+            self.0,
+            r#"<polyline points="{}" fill="none" stroke="{color}" stroke-width="1.5"{dashes}/>"#,
+            places.trim_end()
+        );
+    }
+
     /// A line.
     pub fn line(&mut self, (x1, y1): (f64, f64), (x2, y2): (f64, f64), color: &str) {
         let _ = writeln!(
@@ -53,7 +82,19 @@ impl Svg {
     }
 
     /// A text; `y` is its base line.
-    pub fn text(&mut self, (x, y): (f64, f64), size: u32, anchor: Anchor, text: &str) {
+    pub fn text(&mut self, place: (f64, f64), size: u32, anchor: Anchor, text: &str) {
+        self.coloured_text(place, size, anchor, INK, text);
+    }
+
+    /// A text of another colour.
+    pub fn coloured_text(
+        &mut self,
+        (x, y): (f64, f64),
+        size: u32,
+        anchor: Anchor,
+        color: &str,
+        text: &str,
+    ) {
         let anchor = match anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",
@@ -61,7 +102,7 @@ impl Svg {
         };
         let _ = writeln!(
             self.0,
-            r##"<text x="{x:.1}" y="{y:.1}" font-size="{size}" text-anchor="{anchor}" fill="#222">{}</text>"##,
+            r##"<text x="{x:.1}" y="{y:.1}" font-size="{size}" text-anchor="{anchor}" fill="{color}">{}</text>"##,
             escape(text)
         );
     }

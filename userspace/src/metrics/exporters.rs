@@ -1,9 +1,10 @@
 //! The families of two exporters that people have dashboards for, so that those
 //! go on working.
 
-use std::net::SocketAddr;
+use std::fmt::{Display, Write as _};
 
 use super::family::Family;
+use super::labels::Labels;
 use super::names::Names;
 use super::snapshot::{PeerMetrics, Snapshot};
 use crate::tunnel::allowed_ips::Prefix;
@@ -13,7 +14,7 @@ const ALLOWED_IPS_MAX: usize = 1024;
 
 /// Of `prometheus_wireguard_exporter`, as with its options `-r` and `-n`.
 pub(super) fn prometheus_wireguard_exporter(snapshot: &Snapshot) -> [Family; 3] {
-    let labels = &[
+    const LABELS: &[&str] = &[
         "allowed_ips",
         "friendly_name",
         "interface",
@@ -24,45 +25,47 @@ pub(super) fn prometheus_wireguard_exporter(snapshot: &Snapshot) -> [Family; 3] 
     let mut sent = Family::counter(
         "wireguard_sent_bytes_total",
         "Bytes sent to the peer.",
-        labels,
+        LABELS,
     );
     let mut received = Family::counter(
         "wireguard_received_bytes_total",
         "Bytes received from the peer.",
-        labels,
+        LABELS,
     );
     let mut handshake = Family::gauge(
         "wireguard_latest_handshake_seconds",
         "When the last handshake with the peer completed, Unix time; 0 if none did.",
-        labels,
+        LABELS,
     );
+    let mut labels = Labels::new(LABELS);
+    let [mut allowed_ips, mut ip, mut port] = [const { String::new() }; 3];
     for (device, peer) in peers(snapshot) {
         let key = peer.public_key.to_base64();
-        let allowed_ips = joined(&peer.allowed_ips);
-        let ip = peer.endpoint.map(|at| at.ip().to_string());
-        let port = peer.endpoint.map(|at| at.port().to_string());
-        let labels = [
-            allowed_ips.as_str(),
+        joined(&mut allowed_ips, &peer.allowed_ips);
+        write(&mut ip, peer.endpoint.map(|at| at.ip()));
+        write(&mut port, peer.endpoint.map(|at| at.port()));
+        labels.set(&[
+            &allowed_ips,
             name(&snapshot.names, peer),
             device,
             &key,
-            ip.as_deref().unwrap_or_default(),
-            port.as_deref().unwrap_or_default(),
-        ];
-        sent.add(&labels, peer.traffic.tx_bytes);
-        received.add(&labels, peer.traffic.rx_bytes);
-        handshake.add(&labels, peer.last_handshake.secs);
+            &ip,
+            &port,
+        ]);
+        sent.add_to(&labels, peer.traffic.tx_bytes);
+        received.add_to(&labels, peer.traffic.rx_bytes);
+        handshake.add_to(&labels, peer.last_handshake.secs);
     }
     [sent, received, handshake]
 }
 
 /// Of `wireguard_exporter`.
 pub(super) fn wireguard_exporter(snapshot: &Snapshot) -> [Family; 6] {
-    let of_peer = &["device", "public_key"];
+    const OF_PEER: &[&str] = &["device", "public_key"];
     let mut device_info = Family::gauge(
         "wireguard_device_info",
         "A device and its own public key; always 1.",
-        of_peer,
+        OF_PEER,
     );
     let mut info = Family::gauge(
         "wireguard_peer_info",
@@ -77,39 +80,44 @@ pub(super) fn wireguard_exporter(snapshot: &Snapshot) -> [Family; 6] {
     let mut received = Family::counter(
         "wireguard_peer_receive_bytes_total",
         "Bytes received from the peer.",
-        of_peer,
+        OF_PEER,
     );
     let mut sent = Family::counter(
         "wireguard_peer_transmit_bytes_total",
         "Bytes sent to the peer.",
-        of_peer,
+        OF_PEER,
     );
     let mut handshake = Family::gauge(
         "wireguard_peer_last_handshake_seconds",
         "When the last handshake with the peer completed, Unix time; 0 if none did.",
-        of_peer,
+        OF_PEER,
     );
     for device in &snapshot.devices {
         let key = device.public_key.map(|key| key.to_base64());
         device_info.add(&[&device.device, &key.unwrap_or_default()], 1_u64);
     }
+    let mut labels = Labels::new(OF_PEER);
+    let [mut endpoint, mut address] = [const { String::new() }; 2];
     for (device, peer) in peers(snapshot) {
         let key = peer.public_key.to_base64();
-        let labels = [device, key.as_str()];
-        let endpoint = peer.endpoint.as_ref().map(SocketAddr::to_string);
-        let endpoint = endpoint.unwrap_or_default();
+        write(&mut endpoint, peer.endpoint);
         info.add(
             &[device, &endpoint, name(&snapshot.names, peer), &key],
             1_u64,
         );
         for range in peer.allowed_ips.iter().take(RANGES_MAX) {
-            let range = range.to_string();
-            let family = if range.contains(':') { "IPv6" } else { "IPv4" };
-            allowed_ips.add(&[&range, device, family, &key], 1_u64);
+            write(&mut address, Some(range));
+            let family = if address.contains(':') {
+                "IPv6"
+            } else {
+                "IPv4"
+            };
+            allowed_ips.add(&[&address, device, family, &key], 1_u64);
         }
-        received.add(&labels, peer.traffic.rx_bytes);
-        sent.add(&labels, peer.traffic.tx_bytes);
-        handshake.add(&labels, peer.last_handshake.secs);
+        labels.set(&[device, &key]);
+        received.add_to(&labels, peer.traffic.rx_bytes);
+        sent.add_to(&labels, peer.traffic.tx_bytes);
+        handshake.add_to(&labels, peer.last_handshake.secs);
     }
     [device_info, info, allowed_ips, received, sent, handshake]
 }
@@ -126,8 +134,17 @@ fn name<'a>(names: &'a Names, peer: &PeerMetrics) -> &'a str {
     names.get(&peer.public_key).map_or("", String::as_str)
 }
 
-fn joined(ranges: &[Prefix]) -> String {
-    let mut all = String::new();
+/// What is there, in place of what the text was.
+fn write(text: &mut String, value: Option<impl Display>) {
+    text.clear();
+    if let Some(value) = value {
+        // A string takes everything.
+        let _ = write!(text, "{value}");
+    }
+}
+
+fn joined(all: &mut String, ranges: &[Prefix]) {
+    all.clear();
     for range in ranges {
         if !all.is_empty() {
             all.push(',');
@@ -136,7 +153,6 @@ fn joined(ranges: &[Prefix]) -> String {
             all.push('…');
             break;
         }
-        all += &range.to_string();
+        let _ = write!(all, "{range}");
     }
-    all
 }

@@ -1,5 +1,7 @@
 //! The metric families of a snapshot, in Prometheus' text format.
 
+use hyper::body::Bytes;
+
 use super::exporters;
 use super::family::{Exposition, Family};
 use super::peers::PeerFamilies;
@@ -10,11 +12,9 @@ use super::{devices, nics, process, workers};
 /// The media type of [`text`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The snapshot as Prometheus reads it.
-///
-/// # Errors
-/// The encoder's; there is no input for which it has any.
-pub fn text(snapshot: &Snapshot, series: &Series) -> prometheus::Result<Vec<u8>> {
+/// The snapshot as Prometheus reads it, in pieces.
+#[must_use]
+pub fn text(snapshot: &Snapshot, series: &Series) -> Vec<Bytes> {
     let mut all = Exposition::default();
     if series.has(FamilyGroup::Ringtun) {
         own(snapshot, series, &mut all);
@@ -25,7 +25,7 @@ pub fn text(snapshot: &Snapshot, series: &Series) -> prometheus::Result<Vec<u8>>
     if series.has(FamilyGroup::WireguardExporter) {
         all.extend(exporters::wireguard_exporter(snapshot));
     }
-    all.text()
+    all.chunks()
 }
 
 fn own(snapshot: &Snapshot, series: &Series, all: &mut Exposition) {

@@ -1,106 +1,165 @@
 //! One metric family under construction, and the exposition they make up.
+//!
+//! Samples are written as text at once: ten thousand peers have 170,000 of them
+//! with all families, and a structure for each, with strings of its own for
+//! every label, took longer than all the rest of a scrape.
 
-use prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
-};
-use prometheus::{Encoder, TextEncoder};
+use std::io::Write as _;
 
+use hyper::body::Bytes;
+
+use super::labels::{self, Labels};
 use crate::datapath::histogram::Reading;
+
+/// What the values of a family mean.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Kind {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
 
 /// Name, help and labels of a family, and its samples so far.
 ///
-/// Made anew for each scrape and filled in one pass: the registry's own vectors
+/// Made anew for each scrape and filled in one pass: the vectors of a registry
 /// would look up each series by its labels, and 10,000 peers have many.
 #[derive(Debug)]
 pub(super) struct Family {
-    family: MetricFamily,
+    kind: Kind,
+    name: &'static str,
+    help: &'static str,
     labels: &'static [&'static str],
-    metrics: Vec<Metric>,
+    /// In Prometheus' text format.
+    samples: Vec<u8>,
 }
 
 impl Family {
     /// Values that only ever grow while the process lives.
-    pub(super) fn counter(name: &str, help: &str, labels: &'static [&'static str]) -> Self {
-        Self::new(MetricType::COUNTER, name, help, labels)
+    pub(super) fn counter(
+        name: &'static str,
+        help: &'static str,
+        labels: &'static [&'static str],
+    ) -> Self {
+        Self::new(Kind::Counter, name, help, labels)
     }
 
     /// Values as they are now.
-    pub(super) fn gauge(name: &str, help: &str, labels: &'static [&'static str]) -> Self {
-        Self::new(MetricType::GAUGE, name, help, labels)
+    pub(super) fn gauge(
+        name: &'static str,
+        help: &'static str,
+        labels: &'static [&'static str],
+    ) -> Self {
+        Self::new(Kind::Gauge, name, help, labels)
     }
 
     /// Distributions.
-    pub(super) fn histogram(name: &str, help: &str, labels: &'static [&'static str]) -> Self {
-        Self::new(MetricType::HISTOGRAM, name, help, labels)
+    pub(super) fn histogram(
+        name: &'static str,
+        help: &'static str,
+        labels: &'static [&'static str],
+    ) -> Self {
+        Self::new(Kind::Histogram, name, help, labels)
     }
 
-    fn new(kind: MetricType, name: &str, help: &str, labels: &'static [&'static str]) -> Self {
-        let mut family = MetricFamily::default();
-        family.set_name(name.to_owned());
-        family.set_help(help.to_owned());
-        family.set_field_type(kind);
+    fn new(
+        kind: Kind,
+        name: &'static str,
+        help: &'static str,
+        labels: &'static [&'static str],
+    ) -> Self {
         Self {
-            family,
+            kind,
+            name,
+            help,
             labels,
-            metrics: Vec::new(),
+            samples: Vec::new(),
         }
     }
 
     /// A sample of a counter or gauge; the values in the order of the labels.
     pub(super) fn add(&mut self, values: &[&str], value: impl Number) {
-        let mut metric = self.labelled(values);
-        if self.family.get_field_type() == MetricType::COUNTER {
-            let mut counter = Counter::default();
-            counter.set_value(value.number());
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value.number());
-            metric.set_gauge(gauge);
-        }
-        self.metrics.push(metric);
+        self.begin("");
+        labels::write(&mut self.samples, self.labels, values, None);
+        self.end(value);
+    }
+
+    /// One whose labels are written already, for other families, too.
+    pub(super) fn add_to(&mut self, labels: &Labels, value: impl Number) {
+        debug_assert_eq!(self.labels, labels.names(), "{}", self.name);
+        self.begin("");
+        self.samples.extend_from_slice(labels.text());
+        self.end(value);
     }
 
     /// A histogram of whose values `per_unit` make a base unit.
     pub(super) fn add_histogram(&mut self, values: &[&str], reading: &Reading, per_unit: f64) {
         let mut count = 0;
-        let mut below = |n: &u64| {
+        for (bound, n) in reading.bounds.iter().zip(&reading.counts) {
             count += n;
-            count
-        };
-        let bucket = |(bound, n): (&u64, &u64)| {
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(bound.number() / per_unit);
-            bucket.set_cumulative_count(below(n));
-            bucket
-        };
-        let buckets = reading.bounds.iter().zip(&reading.counts).map(bucket);
-        let mut histogram = Histogram::default();
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(reading.counts.iter().sum());
-        histogram.set_sample_sum(reading.sum.number() / per_unit);
-        let mut metric = self.labelled(values);
-        metric.set_histogram(histogram);
-        self.metrics.push(metric);
+            let bound = (bound.number() / per_unit).to_string();
+            self.bucket(values, &bound, count);
+        }
+        let all: u64 = reading.counts.iter().sum();
+        self.bucket(values, "+Inf", all);
+        self.part("_sum", values, None, reading.sum.number() / per_unit);
+        self.part("_count", values, None, all);
     }
 
-    fn labelled(&self, values: &[&str]) -> Metric {
-        debug_assert_eq!(self.labels.len(), values.len(), "{}", self.family.name());
-        let pair = |(name, value): (&&str, &&str)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value((*value).to_owned());
-            pair
-        };
-        let mut metric = Metric::default();
-        metric.set_label(self.labels.iter().zip(values).map(pair).collect());
-        metric
+    fn bucket(&mut self, values: &[&str], bound: &str, count: u64) {
+        self.part("_bucket", values, Some(("le", bound)), count);
+    }
+
+    fn part(
+        &mut self,
+        suffix: &str,
+        values: &[&str],
+        more: Option<(&str, &str)>,
+        value: impl Number,
+    ) {
+        self.begin(suffix);
+        labels::write(&mut self.samples, self.labels, values, more);
+        self.end(value);
+    }
+
+    fn begin(&mut self, suffix: &str) {
+        self.samples.extend_from_slice(self.name.as_bytes());
+        self.samples.extend_from_slice(suffix.as_bytes());
+    }
+
+    fn end(&mut self, value: impl Number) {
+        self.samples.push(b' ');
+        value.write(&mut self.samples);
+        self.samples.push(b'\n');
+    }
+
+    /// The lines before its samples. No help has a backslash or a line's end.
+    fn head(&self) -> Vec<u8> {
+        let (name, help, kind) = (self.name, self.help, self.kind.label());
+        debug_assert!(!help.contains(['\\', '\n']), "{name}");
+        format!("# HELP {name} {help}\n# TYPE {name} {kind}\n").into_bytes()
     }
 }
 
 /// What a sample can be made of.
-pub(super) trait Number {
+pub(super) trait Number: Copy {
     fn number(self) -> f64;
+
+    /// As Prometheus reads it: shortest digits that give the number back, no
+    /// exponent.
+    fn write(self, out: &mut Vec<u8>) {
+        // A `Vec` takes everything.
+        let _ = write!(out, "{}", self.number());
+    }
 }
 
 impl Number for f64 {
@@ -108,6 +167,9 @@ impl Number for f64 {
         self
     }
 }
+
+/// Whole numbers below it are all there among floating-point numbers.
+const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
 
 impl Number for u64 {
     #[expect(
@@ -117,11 +179,14 @@ impl Number for u64 {
     fn number(self) -> f64 {
         self as f64
     }
-}
 
-impl Number for &u64 {
-    fn number(self) -> f64 {
-        (*self).number()
+    /// Almost all samples are whole numbers, and these digits are made faster.
+    fn write(self, out: &mut Vec<u8>) {
+        let _ = if self < EXACT {
+            write!(out, "{self}")
+        } else {
+            write!(out, "{}", self.number())
+        };
     }
 }
 
@@ -129,24 +194,20 @@ impl Number for usize {
     fn number(self) -> f64 {
         (self as u64).number()
     }
-}
 
-impl Number for bool {
-    fn number(self) -> f64 {
-        f64::from(u8::from(self))
+    fn write(self, out: &mut Vec<u8>) {
+        (self as u64).write(out);
     }
 }
 
 /// All families of a scrape.
 #[derive(Debug, Default)]
-pub(super) struct Exposition(Vec<MetricFamily>);
+pub(super) struct Exposition(Vec<Family>);
 
 impl Exposition {
     /// Adds a family, unless it has no sample.
-    pub(super) fn push(&mut self, of: Family) {
-        let mut family = of.family;
-        if !of.metrics.is_empty() {
-            family.set_metric(of.metrics);
+    pub(super) fn push(&mut self, family: Family) {
+        if !family.samples.is_empty() {
             self.0.push(family);
         }
     }
@@ -156,54 +217,14 @@ impl Exposition {
         families.into_iter().for_each(|family| self.push(family));
     }
 
-    /// In Prometheus' text format, by name.
-    pub(super) fn text(mut self) -> prometheus::Result<Vec<u8>> {
-        self.0.sort_by(|a, b| a.name().cmp(b.name()));
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.0, &mut text)?;
-        Ok(text)
+    /// In Prometheus' text format, by name, in pieces: 20 MB that are put
+    /// together would be 20 MB more.
+    pub(super) fn chunks(mut self) -> Vec<Bytes> {
+        self.0.sort_by_key(|family| family.name);
+        let pieces = |family: Family| [family.head().into(), family.samples.into()];
+        self.0.into_iter().flat_map(pieces).collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(family: Family) -> String {
-        let mut all = Exposition::default();
-        all.push(family);
-        String::from_utf8(all.text().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn labels_are_escaped_and_a_family_without_samples_is_left_out() {
-        let mut family = Family::gauge("a_info", "Help.", &["name"]);
-        family.add(&["a \"b\"\n\\"], 1_u64);
-        assert_eq!(
-            text(family),
-            "# HELP a_info Help.\n# TYPE a_info gauge\na_info{name=\"a \\\"b\\\"\\n\\\\\"} 1\n"
-        );
-        assert_eq!(text(Family::counter("b_total", "Help.", &[])), "");
-    }
-
-    #[test]
-    fn buckets_are_added_up_and_in_base_units() {
-        let reading = Reading {
-            bounds: &[250, 1000],
-            counts: vec![1, 2, 4],
-            sum: 5000,
-        };
-        let mut family = Family::histogram("t_seconds", "Help.", &["device"]);
-        family.add_histogram(&["wg0"], &reading, 1e9);
-        let text = text(family);
-        for line in [
-            "t_seconds_bucket{device=\"wg0\",le=\"0.00000025\"} 1\n",
-            "t_seconds_bucket{device=\"wg0\",le=\"0.000001\"} 3\n",
-            "t_seconds_bucket{device=\"wg0\",le=\"+Inf\"} 7\n",
-            "t_seconds_sum{device=\"wg0\"} 0.000005",
-            "t_seconds_count{device=\"wg0\"} 7\n",
-        ] {
-            assert!(text.contains(line), "{line}\n{text}");
-        }
-    }
-}
+mod tests;

@@ -5,10 +5,12 @@
 //! Nothing here counts. Workers and the control thread count for themselves;
 //! a scrape reads them through [`MetricsSource`].
 
+mod body;
 mod devices;
 pub mod exporters;
 pub mod families;
 mod family;
+mod labels;
 pub mod listen;
 pub mod names;
 mod nics;

@@ -11,8 +11,11 @@ use crate::datapath::rings::RingTotals;
 /// Where a number of a ring is.
 type OfRing = fn(&RingTotals) -> u64;
 
-/// Counters of rings: name, help, where they are.
-const COUNTERS: &[(&str, &str, OfRing)] = &[
+/// A family of rings: name, help, where its numbers are.
+type RingFamily = (&'static str, &'static str, OfRing);
+
+/// Those that only grow.
+const COUNTERS: &[RingFamily] = &[
     (
         "ringtun_ring_rx_packets_total",
         "Frames received through an AF_XDP ring.",
@@ -80,7 +83,7 @@ const COUNTERS: &[(&str, &str, OfRing)] = &[
     ),
 ];
 
-const GAUGES: &[(&str, &str, OfRing)] = &[
+const GAUGES: &[RingFamily] = &[
     (
         "ringtun_ring_failed",
         "1 after the worker gave the ring up; the card is attached anew.",
@@ -112,9 +115,8 @@ pub(super) fn cards(snapshot: &Snapshot) -> Vec<Family> {
         "Slots of each AF_XDP ring of a queue: what there is room for.",
         &["nic", "ring"],
     );
-    let counter =
-        |(name, help, of): &(&str, &str, OfRing)| (Family::counter(name, help, RING), *of);
-    let gauge = |(name, help, of): &(&str, &str, OfRing)| (Family::gauge(name, help, RING), *of);
+    let counter = |(name, help, of): &RingFamily| (Family::counter(name, help, RING), *of);
+    let gauge = |(name, help, of): &RingFamily| (Family::gauge(name, help, RING), *of);
     let counters = COUNTERS.iter().map(counter);
     let mut rings: Vec<(Family, OfRing)> = counters.chain(GAUGES.iter().map(gauge)).collect();
     for nic in &snapshot.nics {

@@ -1,6 +1,7 @@
 //! `ringtun_peer_*`: the families of one peer.
 
 use super::family::Family;
+use super::labels::Labels;
 use super::names::Names;
 use super::snapshot::{DeviceMetrics, TrafficMetrics};
 
@@ -64,27 +65,29 @@ impl PeerFamilies {
 
     pub(super) fn add(&mut self, device: &DeviceMetrics, names: &Names) {
         let of = device.device.as_str();
+        let mut labels = Labels::new(PEER);
         for peer in &device.peers {
             let key = peer.public_key.to_base64();
-            let labels = [of, key.as_str()];
             let name = names.get(&peer.public_key).map_or("", String::as_str);
             self.info.add(&[of, name, &key], 1_u64);
+            labels.set(&[of, &key]);
             self.traffic(&labels, &peer.traffic);
-            self.handshake.add(&labels, peer.last_handshake.secs);
+            self.handshake.add_to(&labels, peer.last_handshake.secs);
             if peer.keepalive > 0 {
-                self.keepalive.add(&labels, u64::from(peer.keepalive));
+                self.keepalive.add_to(&labels, u64::from(peer.keepalive));
             }
         }
         if device.peer_count > device.peers.len() {
-            self.traffic(&[of, OTHERS], &device.rest);
+            labels.set(&[of, OTHERS]);
+            self.traffic(&labels, &device.rest);
         }
     }
 
-    fn traffic(&mut self, labels: &[&str], traffic: &TrafficMetrics) {
-        self.rx_bytes.add(labels, traffic.rx_bytes);
-        self.tx_bytes.add(labels, traffic.tx_bytes);
-        self.rx_packets.add(labels, traffic.rx_packets);
-        self.tx_packets.add(labels, traffic.tx_packets);
+    fn traffic(&mut self, labels: &Labels, traffic: &TrafficMetrics) {
+        self.rx_bytes.add_to(labels, traffic.rx_bytes);
+        self.tx_bytes.add_to(labels, traffic.tx_bytes);
+        self.rx_packets.add_to(labels, traffic.rx_packets);
+        self.tx_packets.add_to(labels, traffic.tx_packets);
     }
 
     pub(super) fn into_families(self) -> impl Iterator<Item = Family> {

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
@@ -22,8 +21,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
+use tokio::task::JoinError;
 use tokio::time::timeout;
 
+use super::body::Chunks;
 use super::families;
 use super::names::NameFiles;
 use super::{MetricsSource, Series};
@@ -171,7 +172,7 @@ async fn answer<'a, B>(
     source: &impl MetricsSource,
     shared: &'a Shared,
     unread: &RefCell<Option<Unread<'a>>>,
-) -> Response<Full<Bytes>> {
+) -> Response<Chunks> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n");
         response
@@ -182,6 +183,7 @@ async fn answer<'a, B>(
     match request.uri().path() {
         "/metrics" => match scrape(source, shared).await {
             Ok(text) => {
+                let text = Chunks::from(text);
                 let Some(share) = Unread::take(&shared.unread, text.len()) else {
                     let why = "too many clients have not read their answers\n";
                     return page(StatusCode::SERVICE_UNAVAILABLE, TEXT, why);
@@ -203,7 +205,7 @@ async fn answer<'a, B>(
 
 /// Reads the counters here, and writes them on another thread: with thousands of
 /// peers that takes as long as many handshakes.
-async fn scrape(source: &impl MetricsSource, shared: &Shared) -> anyhow::Result<Vec<u8>> {
+async fn scrape(source: &impl MetricsSource, shared: &Shared) -> Result<Vec<Bytes>, JoinError> {
     let turn = Arc::clone(&shared.encoding).lock_owned().await;
     let mut snapshot = source.snapshot(&shared.series);
     snapshot.names = shared.names.borrow_mut().names();
@@ -213,11 +215,11 @@ async fn scrape(source: &impl MetricsSource, shared: &Shared) -> anyhow::Result<
         drop(turn);
         text
     };
-    Ok(tokio::task::spawn_blocking(encode).await??)
+    tokio::task::spawn_blocking(encode).await
 }
 
 /// 200 if nothing is wrong, else 503 and what.
-fn judged(wrong: Vec<String>) -> Response<Full<Bytes>> {
+fn judged(wrong: Vec<String>) -> Response<Chunks> {
     if wrong.is_empty() {
         return page(StatusCode::OK, TEXT, "ok\n");
     }
@@ -227,8 +229,8 @@ fn judged(wrong: Vec<String>) -> Response<Full<Bytes>> {
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-fn page(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+fn page(status: StatusCode, kind: &'static str, body: impl Into<Chunks>) -> Response<Chunks> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -11,9 +11,13 @@ use ringtun_lab::{NetNs, scrape, wait};
 use crate::many_peers::{PEERS, gateway};
 use crate::{ALL_FAMILIES, SOON};
 
-/// What a scrape of that many may take, and how much more on a machine that others use too.
+/// What a scrape of that many with all families may take: processor time of the gateway, and from
+/// connecting to the last byte, which is more on a machine that others use too.
 const SCRAPE: Duration = Duration::from_millis(200);
 const SLACK: u32 = 3;
+const SCRAPES: usize = 9;
+/// How much more without optimisation.
+const UNOPTIMISED: u32 = 10;
 const MEBIBYTE: u64 = 1 << 20;
 /// Unread answers (32 MiB, and one more), and what making one of them takes.
 const GROWTH: u64 = 128 * MEBIBYTE;
@@ -53,28 +57,52 @@ impl Gateway {
     }
 }
 
-fn median_scrape(gateway: &Gateway) -> (Duration, usize) {
-    let mut all: Vec<_> = (0..9).map(|_| gateway.timed()).collect();
+/// Some of them, the fastest first.
+fn scrapes(gateway: &Gateway) -> Vec<(Duration, usize)> {
+    let mut all: Vec<_> = (0..SCRAPES).map(|_| gateway.timed()).collect();
     all.sort();
-    all[all.len() / 2]
+    all
+}
+
+/// What the binary under test may take.
+fn allowed() -> Duration {
+    if std::env::var_os("RINGTUN_TEST_BINARY").is_some() {
+        SCRAPE
+    } else {
+        SCRAPE * UNOPTIMISED
+    }
 }
 
 #[test]
-fn ten_thousand_peers_are_scraped_within_the_time() {
-    let gateway = Gateway::new(&[]);
-    let (own, bytes) = median_scrape(&gateway);
+fn ten_thousand_peers_with_all_families_are_scraped_within_the_time() {
+    let gateway = Gateway::new(&["--metrics-families", ALL_FAMILIES]);
+    let cpu = || gateway.device.process.usage().unwrap().cpu;
+    let before = cpu();
+    let all = scrapes(&gateway);
+    let used = Duration::from_secs_f64((cpu() - before) / SCRAPES as f64);
     let samples = scrape::scrape(&gateway.ns, gateway.address).unwrap();
-    assert_eq!(samples.of("ringtun_peer_tx_bytes_total").count(), PEERS);
+    for family in [
+        "ringtun_peer_tx_bytes_total",
+        "wireguard_sent_bytes_total",
+        "wireguard_peer_transmit_bytes_total",
+    ] {
+        assert_eq!(samples.of(family).count(), PEERS, "{family}");
+    }
     assert_eq!(samples.sum("ringtun_peers_omitted").unwrap(), 0.0);
-    println!("{PEERS} peers: {own:?} for {bytes} bytes");
-    assert!(own <= SCRAPE * SLACK, "{own:?}");
+    let ((fastest, bytes), (median, _)) = (all[0], all[all.len() / 2]);
+    println!(
+        "{PEERS} peers, all families: {fastest:?}, median {median:?}, {used:?} of a processor, {bytes} bytes"
+    );
+    assert!(used <= allowed(), "{used:?} of a processor");
+    // Others on the machine make it slower, never faster.
+    assert!(fastest <= allowed() * SLACK, "{fastest:?}");
 }
 
 #[test]
 fn clients_that_do_not_read_or_ask_for_nonsense_cost_bounded_memory() {
     let gateway = Gateway::new(&["--metrics-families", ALL_FAMILIES]);
-    let (time, bytes) = median_scrape(&gateway);
-    println!("{PEERS} peers, all families: {time:?} for {bytes} bytes");
+    // What a scrape needs while it is made is no growth.
+    gateway.timed();
     let before = gateway.device.process.usage().unwrap().peak;
 
     // Many who ask and never read, and many who never finish asking.
@@ -168,5 +196,5 @@ fn clients_that_do_not_read_or_ask_for_nonsense_cost_bounded_memory() {
         grown / MEBIBYTE
     );
     assert!(grown < GROWTH, "{grown} bytes");
-    assert!(gateway.timed().0 < SCRAPE * SLACK * 4);
+    assert!(scrapes(&gateway)[0].0 <= allowed() * SLACK);
 }

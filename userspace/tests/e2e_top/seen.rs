@@ -31,6 +31,7 @@ impl Site {
         let ringtun = e2e::ringtun();
         let options = Options {
             arguments: &["--io", io],
+            queues: 2,
             ..Options::default()
         };
         let tunnel = Tunnel::new([&ringtun, &ringtun], &options).unwrap();
@@ -89,7 +90,7 @@ fn devices_peers_and_rates_are_seen_sorted_filtered_and_in_detail() {
             );
             picture::check(&top.parser);
             if size.0 == 80 {
-                picture::save(&top.parser, Path::new("top.svg"));
+                picture::save(&top.parser, Path::new("top-auto.svg"));
             } else {
                 let endpoint = SocketAddr::new(site.tunnel.pair.ends[1].v4.into(), 51820);
                 top.sees(&[&endpoint.to_string(), "10.78.0.2/32"]);
@@ -147,6 +148,61 @@ fn devices_peers_and_rates_are_seen_sorted_filtered_and_in_detail() {
             });
             assert!(text.contains("q quit"), "{text}");
 
+            top.press("q");
+            assert!(top.ended().success());
+            top.is_restored();
+        }
+    });
+}
+
+#[cfg(ringtun_bpf)]
+#[test]
+fn rings_are_seen_with_how_full_they_are() {
+    let site = Site::new("xdp");
+    let name = &*site.tunnel.devices[0].name;
+    let card = &*site.tunnel.pair.ends[0].device;
+    site.with_traffic(|| {
+        for size in [(80, 24), (200, 60)] {
+            let mut top = Top::start(&site.place, size, &["--interval", "0.5"]);
+            let ring = format!("{card}/0 tx ");
+            let text = top.until("rings, and traffic through them", |text| {
+                text.contains(&ring) && line(text, "Anna's").contains('M')
+            });
+            println!("{text}\n");
+            assert!(line(&text, name).contains(" xdp "), "{text}");
+            let [first, second] = [0, 1].map(|queue| format!("{card}/{queue} tx "));
+            let rings = line(&text, "Rings");
+            assert!(rings.contains(&first) && rings.contains(&second), "{text}");
+            assert_eq!(rings.matches("% fill ").count(), 2, "{rings}");
+            assert!(!rings.contains("lost") && !rings.contains("FAILED"));
+            picture::check(&top.parser);
+            let file = if size.0 == 80 {
+                "top.svg"
+            } else {
+                "top-wide.svg"
+            };
+            picture::save(&top.parser, Path::new(file));
+
+            // The device's page has them to the slot, and how many packets went through.
+            top.press("d");
+            top.sees(&[&format!("xdp ({card}: native, copy, 2 queues)")]);
+            top.press("G");
+            let text = top.sees(&["Rings and queues", &format!("{card}/1 "), "worker-0"]);
+            println!("{text}\n");
+            for queue in [0, 1] {
+                let row = line(&text, &format!("{card}/{queue} "));
+                let words: Vec<_> = row.split_whitespace().collect();
+                let [_, "tx", tx, "fill", fill, "in", _, "out", _] = words[..] else {
+                    panic!("{row}");
+                };
+                assert!(tx.ends_with("/2048") && fill.ends_with("/2048"), "{row}");
+            }
+            let moved = [0, 1].map(|queue| {
+                let row = line(&text, &format!("{card}/{queue} "));
+                let out = row.split_whitespace().last().unwrap().replace(',', "");
+                out.parse::<u64>().unwrap()
+            });
+            assert!(moved.iter().sum::<u64>() > 100, "{moved:?}");
             top.press("q");
             assert!(top.ended().success());
             top.is_restored();

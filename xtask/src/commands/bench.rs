@@ -1,4 +1,4 @@
-//! `cargo xtask bench`, `interop`, `scenario` and `kernels`: the
+//! `cargo xtask bench`, `interop`, `scenario`, `dashboard` and `kernels`: the
 //! crate `ringtun-bench`, with the release binary.
 
 use super::build;
@@ -106,6 +106,19 @@ pub struct ScenarioArguments {
 }
 
 #[derive(Debug, Default, clap::Args)]
+#[command(after_help = "\
+Two gateways in network namespaces with traffic over AF_XDP, drops of several reasons, a peer
+that does not answer, one that roams, and a flood of handshakes; a Prometheus scrapes them each
+second. Then every query of packaging/grafana/ringtun.json is asked as Grafana asks it, and every
+panel drawn where the dashboard has it: target/dashboard/dashboard.svg, and its first row in
+overview.svg. Fails where a query is refused or a panel has nothing to show.")]
+pub struct DashboardArguments {
+    /// How long traffic moves
+    #[arg(long)]
+    pub seconds: Option<u64>,
+}
+
+#[derive(Debug, Default, clap::Args)]
 pub struct KernelsArguments {
     /// 6.1, 6.12; both when none is named
     pub series: Vec<String>,
@@ -164,6 +177,15 @@ pub fn scenario(arguments: &ScenarioArguments) -> Result<String> {
         "scenario: {names} as expected in {}",
         progress::elapsed()
     ))
+}
+
+/// The dashboard for Grafana over live data.
+pub fn dashboard(arguments: &DashboardArguments) -> Result<String> {
+    let seconds = arguments.seconds.map(|n| n.to_string());
+    let rest = seconds.map(|n| vec!["--seconds".to_owned(), n]);
+    let needs = [packages::DEMO, packages::TEST].concat();
+    bench("dashboard", &rest.unwrap_or_default(), &needs, None)?;
+    Ok(format!("dashboard: drawn in {}", progress::elapsed()))
 }
 
 /// Older kernels, in QEMU.

@@ -3,6 +3,7 @@
 use super::device::Device;
 use super::look::{Canvas, Ink};
 use super::model::Model;
+use super::rings;
 use super::sample::Absent;
 use super::text::{age, count, rate};
 use super::view::View;
@@ -171,53 +172,7 @@ fn about(canvas: &mut Canvas<'_>, y: u16, device: &Device) {
         }
     });
     line(canvas, y + 1, "Drops", drops.collect(), "none");
-    line(canvas, y + 2, "Rings", rings(device), "not known");
-}
-
-/// How full rings and queues are.
-pub fn rings(device: &Device) -> Vec<(String, Ink)> {
-    let Some(info) = &device.info else {
-        return Vec::new();
-    };
-    let lan = info.lan.iter().filter_map(|lan| lan.forwarding.as_ref());
-    let mut all = Vec::new();
-    for card in info.cards.iter().chain(lan) {
-        for (number, queue) in card.queues.iter().enumerate() {
-            let slots = |name: &str| info.ring_slots.get(name).copied().unwrap_or_default();
-            let text = format!(
-                "{}/{number} tx {} fill {}",
-                card.name,
-                part(queue.tx_pending, slots("tx")),
-                part(queue.fill_pending, slots("fill")),
-            );
-            all.push((
-                text,
-                if queue.failed > 0 {
-                    Ink::Bad
-                } else {
-                    Ink::Plain
-                },
-            ));
-        }
-    }
-    if all.is_empty() {
-        all.push((format!("{}: none", info.io), Ink::Faint));
-    }
-    for (name, queue) in &info.queues {
-        all.push((
-            format!("{name} {}", part(queue.length, queue.capacity)),
-            Ink::Plain,
-        ));
-    }
-    all
-}
-
-fn part(used: u64, of: u64) -> String {
-    if of == 0 {
-        used.to_string()
-    } else {
-        format!("{used}/{of}")
-    }
+    line(canvas, y + 2, "Rings", rings::short(device), "not known");
 }
 
 /// A label and as many items as fit; how many more there are.

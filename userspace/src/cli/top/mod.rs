@@ -14,6 +14,7 @@ mod look;
 mod model;
 mod page;
 mod peers;
+mod rings;
 mod run;
 mod sample;
 mod terminal;

@@ -5,12 +5,12 @@ use super::look::{Canvas, Ink};
 use super::model::{Model, Rate};
 use super::text::{bytes, count, rate};
 use super::view::View;
-use super::{devices, keys, peers};
+use super::{devices, keys, peers, rings};
 
 /// Networks of a peer that are listed.
 const NETWORKS_MAX: usize = 1000;
-/// Columns of the labels.
-const LABEL: u16 = 20;
+/// Columns of the labels: the longest is `no-peer-for-destination`.
+const LABEL: u16 = 24;
 
 /// A label and what it says.
 pub struct Line {
@@ -212,8 +212,8 @@ pub fn device(model: &Model, view: &View) -> Vec<Line> {
     });
     lines.extend(drops);
     lines.extend(heading("Rings and queues"));
-    let rings = devices::rings(device).into_iter();
-    lines.extend(rings.map(|(text, ink)| line("", text, ink)));
+    let rings = rings::long(device).into_iter();
+    lines.extend(rings.map(|(name, text, ink)| line(&name, text, ink)));
     lines.extend(heading("Processor time of threads"));
     let threads = device.threads.iter();
     lines.extend(threads.map(|(name, share)| {
