@@ -174,14 +174,14 @@ const REQUESTS: [u64; 12] = [
     libc::FIOCLEX,
     libc::FIONREAD,
     libc::TCGETS,
-    libc::SIOCGIFINDEX as u64,
-    libc::SIOCGIFNAME as u64,
-    libc::SIOCGIFMTU as u64,
-    libc::SIOCGIFFLAGS as u64,
-    libc::SIOCETHTOOL as u64,
-    libc::SIOCGSKNS as u64,
-    libc::TUNGETIFF as u64,
-    libc::TUNGETDEVNETNS as u64,
+    libc::SIOCGIFINDEX,
+    libc::SIOCGIFNAME,
+    libc::SIOCGIFMTU,
+    libc::SIOCGIFFLAGS,
+    libc::SIOCETHTOOL,
+    libc::SIOCGSKNS,
+    libc::TUNGETIFF,
+    libc::TUNGETDEVNETNS,
 ];
 
 /// Options of `prctl`: names of threads.
