@@ -247,16 +247,43 @@ fn a_typo_of_a_subcommand_makes_no_device() {
             ],
         );
     }
-    refused(
-        &run(&["gateway", "wg0"]),
-        1,
-        &["no subcommand `gateway` yet"],
-    );
+    refused(&run(&["report", "wg0"]), 1, &["no subcommand `report` yet"]);
     refused(
         &run(&["--foreground", "dwon"]),
         1,
         &["did you mean `ringtun down`"],
     );
+}
+
+#[test]
+fn bad_arguments_and_files_of_gateway_are_refused() {
+    refused(&run(&["gateway", "wg0"]), 2, &["unexpected argument 'wg0'"]);
+    refused(
+        &run(&["gateway", "--check", "--reload"]),
+        2,
+        &["cannot be used with"],
+    );
+    let missing = ["gateway", "--check", "--config", "/no/such/ringtun.toml"];
+    refused(
+        &run(&missing),
+        1,
+        &["/no/such/ringtun.toml", "No such file"],
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    for (text, says) in [
+        (b"[tunnel.wg0]\nfiel = 1".as_slice(), "line 2"),
+        (b"\xff\xfe", "UTF-8"),
+        (&[b'#'; 2 << 20], "larger"),
+        (b"", "neither a tunnel"),
+    ] {
+        fs::write(file.path(), text).unwrap();
+        refused(
+            &run(&["gateway", "--check", "--config", path]),
+            1,
+            &[path, says],
+        );
+    }
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub struct View {
 
 impl View {
     /// Sorts and filters anew; the selected peer stays so, wherever it is now. While
-    /// nobody moved from the first row, that row is.
+    /// nobody moved from the first row, that row is; but not under a page about one.
     pub fn refresh(&mut self, model: &Model) {
         let needle = self.filter.to_lowercase();
         self.rows.clear();
@@ -98,7 +98,7 @@ impl View {
             })
         });
         self.cursor = match at {
-            Some(at) if self.cursor > 0 || self.screen == Screen::Peer => at,
+            Some(at) if self.cursor > 0 || self.screen != Screen::List => at,
             _ => self.cursor.min(self.rows.len().saturating_sub(1)),
         };
         self.select(model);
