@@ -52,7 +52,9 @@ pub fn seeds() -> Vec<Seed> {
         ("two", of("[tunnel.wg0]\nio=\"xdp\"\n[tunnel.wg1]\n")),
         (
             "steer-twice",
-            of("[wan]\ninterfaces=[\"e\"]\n[[steer]]\nclass=\"esp\"\ncpus=\"0\"\n[[steer]]\nclass=\"gre\"\ncpus=\"1-2,4\"\n"),
+            of(
+                "[wan]\ninterfaces=[\"e\"]\n[[steer]]\nclass=\"esp\"\ncpus=\"0\"\n[[steer]]\nclass=\"gre\"\ncpus=\"1-2,4\"\n",
+            ),
         ),
         ("wrong-type", of("workers = \"4\"\n[tunnel]\nwg0 = 1\n")),
         ("deep", of(&format!("a = {}", "[".repeat(300)))),
