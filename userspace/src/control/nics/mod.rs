@@ -224,6 +224,10 @@ impl Nics {
 /// Whose program is on the interface, as far as the kernel tells.
 fn foreign(ifindex: u32) -> String {
     match nic::xdp_program(ifindex) {
+        // The kernel tells names to those with CAP_SYS_ADMIN, which a daemon gives up.
+        Ok(Some(program)) if program.name.is_empty() => {
+            format!("id {}; `ringtun doctor` tells its name", program.id)
+        }
         Ok(Some(program)) => format!("id {}, `{}`", program.id, program.name),
         Ok(None) | Err(_) => "`ip link` shows it".to_owned(),
     }
