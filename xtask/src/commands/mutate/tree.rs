@@ -241,14 +241,20 @@ fn package_manifest(dependencies: &[&str]) -> Result<String> {
     let text = fs::read_to_string(paths::root().join("userspace/Cargo.toml"))?;
     let mut manifest = String::new();
     let mut in_dependencies = false;
+    let mut in_features = false;
     let mut in_target = false;
     for line in text.lines() {
         if line.starts_with('[') {
             in_dependencies = line.contains("dependencies");
+            in_features = line == "[features]";
             // `[[test]]`: of files that the copy has not.
             in_target = line.starts_with("[[");
         }
         if in_target {
+            continue;
+        }
+        // A feature that brings dependencies is of modules that the copy has not.
+        if in_features && !line.starts_with('[') && !line.ends_with("= []") {
             continue;
         }
         let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
