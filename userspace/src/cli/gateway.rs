@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::run::{self, Logs};
 use super::tunnels;
-use super::up::{self, ReloadArgs};
+use super::up;
 use crate::control::gateway::{FILE, Gateway};
 use crate::control::quick::up::Plan;
 
@@ -120,15 +120,17 @@ fn check(args: &GatewayArgs) -> Result<ExitCode> {
 
 fn reload(args: &GatewayArgs) -> Result<ExitCode> {
     let gateway = Gateway::read(&args.config)?;
-    let mut result = Ok(ExitCode::SUCCESS);
+    let mut code = ExitCode::SUCCESS;
+    let mut wrong = Vec::new();
     for file in &gateway.files {
-        let one = up::reload(&ReloadArgs::of(file));
-        result = match (result, one) {
-            (Err(first), Err(second)) => bail!("{first:#}\n{second:#}"),
-            (Ok(code), Ok(other)) if code == ExitCode::SUCCESS => Ok(other),
-            (Ok(code), Ok(_)) => Ok(code),
-            (Err(error), _) | (_, Err(error)) => Err(error),
-        };
+        match up::follow(&file.to_string_lossy()) {
+            Ok(ExitCode::SUCCESS) => {}
+            Ok(other) => code = other,
+            Err(error) => wrong.push(format!("{error:#}")),
+        }
     }
-    result
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("\n"));
+    }
+    Ok(code)
 }

@@ -30,8 +30,9 @@ No session is lost: packets go by the sockets while the rings change.
 Through AF_XDP, nftables, tc and tcpdump of this host do not see the encrypted packets
 of the network card; `ringtun io NAME udp` brings them back into sight.
 
-Exit status: 0 if it is as asked for, 1 if xdp was asked for and cannot be had (the
-reason is printed, and the packets go by the sockets).
+Exit status: 0 if it is as asked for, or will be once a packet shows which card leads to a
+peer; 1 if xdp was asked for and cannot be had (the reason is printed, and the packets go by
+the sockets).
 
 Examples:
   ringtun io wg0            # what it is, and why

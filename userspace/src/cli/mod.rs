@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod doctor;
 mod gateway;
+mod hands;
 mod io;
 mod keys;
 mod log;

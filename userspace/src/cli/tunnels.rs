@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures_util::future::join_all;
-use tokio::sync::oneshot;
 
+use super::hands::Hands;
 use super::run::{self, Logs};
 use super::{background, logging, service};
 use crate::confine;
@@ -262,50 +261,6 @@ fn finish(begun: Vec<Begun>, stop: &AtomicBool) -> Result<()> {
         }));
     }
     Ok(())
-}
-
-/// A thread with the rights that the process began with, for hooks and whatever else
-/// setting up starts. It ends with this value, which waits for what it is at.
-struct Hands {
-    jobs: Option<mpsc::Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-type Job = Box<dyn FnOnce() + Send>;
-
-impl Hands {
-    fn start() -> Result<Self> {
-        let (jobs, work) = mpsc::channel::<Job>();
-        let thread = thread::Builder::new()
-            .name("set-up".to_owned())
-            .spawn(move || work.into_iter().for_each(|job| job()))
-            .context("cannot start a thread")?;
-        Ok(Self {
-            jobs: Some(jobs),
-            thread: Some(thread),
-        })
-    }
-
-    /// Does it there; there is no result if it panics.
-    fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> oneshot::Receiver<T> {
-        let (tell, told) = oneshot::channel();
-        let job: Job = Box::new(move || {
-            let _ = tell.send(work());
-        });
-        // Without the thread there is no result either.
-        let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
-        told
-    }
-}
-
-impl Drop for Hands {
-    fn drop(&mut self) {
-        drop(self.jobs.take());
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
 }
 
 /// Beside the devices: the rest of setting up, then endpoints, then taking down.

@@ -73,15 +73,6 @@ pub struct ReloadArgs {
     file: String,
 }
 
-impl ReloadArgs {
-    /// For a file.
-    pub fn of(file: &Path) -> Self {
-        Self {
-            file: file.display().to_string(),
-        }
-    }
-}
-
 /// Brings a tunnel up, and serves it.
 pub fn up(args: &UpArgs) -> Result<ExitCode> {
     let plan = || {
@@ -112,7 +103,12 @@ pub fn down(args: &DownArgs) -> Result<ExitCode> {
 
 /// Has a tunnel follow its file.
 pub fn reload(args: &ReloadArgs) -> Result<ExitCode> {
-    let (path, name) = locate(&args.file)?;
+    follow(&args.file)
+}
+
+/// The same for a file or name.
+pub fn follow(file: &str) -> Result<ExitCode> {
+    let (path, name) = locate(file)?;
     let config = read(&path)?;
     let place = Place::new(&name);
     match reload::reload(&place, &name, Path::new(DIRECTORY), &config) {

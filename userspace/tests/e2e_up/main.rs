@@ -8,6 +8,7 @@ mod doctor;
 mod files;
 mod gateway;
 mod guide;
+#[cfg(target_arch = "x86_64")]
 mod inject;
 mod life;
 mod logs;

@@ -172,7 +172,15 @@ impl Lan {
             refused: Some(why.to_owned()),
             ..LanReport::default()
         };
-        let absent = absent.map(|name| none(name, "there is no such interface yet"));
+        let absent = absent.map(|name| {
+            let is_there = if_nametoindex(name.as_str()).is_ok();
+            let why = if is_there {
+                "the kernel is looking at its program"
+            } else {
+                "there is no such interface yet"
+            };
+            none(name, why)
+        });
         let attached = self.ports.values().map(|port| LanReport {
             not_clamping: self.not_clamping.clone(),
             ..port.report()
