@@ -71,6 +71,15 @@ impl<'a> Gateway<'a> {
         process_with(&line).expect("the gateway runs")
     }
 
+    fn assert_nothing_is_left(&self) {
+        let journal = self.machine.journal();
+        for name in [&self.machine.name, &self.other] {
+            assert!(!self.is_there(name), "{name}");
+            let journal = journal.with_file_name(format!("{name}.json"));
+            assert!(!journal.exists(), "{name}");
+        }
+    }
+
     fn is_there(&self, name: &str) -> bool {
         link::index(self.machine.ns, name).is_ok()
     }
@@ -161,9 +170,17 @@ fn if_one_cannot_be_brought_up_none_is() {
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("exit status: 7"), "{said}");
         assert_eq!(gateway.machine.state(), before);
-        assert!(!gateway.is_there(&gateway.machine.name));
-        assert!(!gateway.machine.journal().exists());
+        gateway.assert_nothing_is_left();
     }
+    // The first, with the other begun.
+    gateway.write_other(&gateway.machine.hook("PostDown"));
+    let file = default_route(&pair, &keys, "PostUp = echo not today >&2; exit 7\n");
+    gateway.machine.write(&file);
+    let (code, said) = gateway.ringtun(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("exit status: 7"), "{said}");
+    assert_eq!(gateway.machine.state(), before);
+    gateway.assert_nothing_is_left();
     // Every mistake of every file is told, and nothing is begun.
     gateway.write_other("ListenPort = 99999\n");
     gateway.machine.write("[Interface]\nPrivateKey = x\n");
