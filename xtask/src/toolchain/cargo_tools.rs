@@ -41,6 +41,9 @@ impl Tool<'_> {
             command
                 .args(["--version", self.version, "--locked", "--quiet", "--root"])
                 .arg(paths::tools())
+                // What takes time in these is LLVM and other programs: optimised, they
+                // would cost more to compile than they could ever save.
+                .args(["--debug", "--config", "profile.dev.debug=false"])
                 .args(self.features)
                 .envs(self.environment.iter().copied())
                 .env_remove("CARGO_TARGET_DIR")

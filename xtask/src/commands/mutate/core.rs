@@ -3,7 +3,7 @@
 use super::subject::{Mutation, Outcome, Subject, run_program};
 use super::tree::Tree;
 use super::{list, test_program};
-use crate::process;
+use crate::{paths, process};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
@@ -80,9 +80,8 @@ fn run_tests(tree: &Tree, names: &[&str]) -> Result<Outcome> {
     command
         .args(["--test", "protocol"])
         .current_dir(root)
-        .env("CARGO_TARGET_DIR", root.join("target"))
-        // A mutation leaves values unused; that is not what is looked for.
-        .env("RUSTFLAGS", "-Awarnings");
+        // That of the working tree: dependencies were compiled there.
+        .env("CARGO_TARGET_DIR", paths::target());
     let mut program = process::command(test_program(command)?);
     program.current_dir(root.join("userspace"));
     run_program(program, names)
