@@ -385,6 +385,54 @@ fn show_says_what_is_not_there() {
     assert_eq!(run(&["show", "--json", "--uapi-directory", at]).out, "[]\n");
 }
 
+#[test]
+fn a_report_of_what_is_not_there_says_so_and_is_the_users_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let conf = file(directory.path(), GOOD.as_bytes());
+    let to = directory.path().join("report.txt");
+    let to_str = to.to_str().unwrap();
+    let first = run(&["report", &conf, "-o", to_str]);
+    assert_eq!(first.code, Some(0), "{}", first.err);
+    assert!(
+        first.out.contains("Read it before you send it"),
+        "{}",
+        first.out
+    );
+    let text = fs::read_to_string(&to).unwrap();
+    for there in ["private key", "not read, it is not there", "not-up"] {
+        assert!(text.contains(there), "{there} is not in {text}");
+    }
+    for hidden in ["yAnz5TF", "xTIBA5r", "10.0.0.2", "10.0.0.1", &conf] {
+        assert!(!text.contains(hidden), "{hidden} in {text}");
+    }
+    let mode = fs::metadata(&to).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    refused(
+        &run(&["report", &conf, "-o", to_str]),
+        1,
+        &["report.txt", "--output names another", "--force"],
+    );
+    assert_eq!(
+        run(&["report", &conf, "-o", to_str, "--force"]).code,
+        Some(0)
+    );
+    let shown = run(&["report", &conf, "-o", "-", "--json", "--addresses"]);
+    let json: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    assert!(json["sections"].as_array().is_some_and(|all| all.len() > 6));
+    assert!(shown.out.contains("10.0.0.2/32"), "{}", shown.out);
+    refused(
+        &run(&["report", "/no/such/dir/a b.conf", "-o", "-"]),
+        1,
+        &["letters, digits"],
+    );
+    let nowhere = directory.path().join("no/such.txt");
+    refused(
+        &run(&["report", &conf, "-o", nowhere.to_str().unwrap()]),
+        1,
+        &["cannot write"],
+    );
+}
+
 const GOOD: &str = "[Interface]\nPrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n\
     Address = 10.0.0.1/24\nListenPort = 51820\n[Peer]\n\
     PublicKey = xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\nAllowedIPs = 10.0.0.2/32\n";

@@ -167,6 +167,9 @@ fn events_of_the_sources_are_those_of_the_guide() {
     for name in documented.keys() {
         assert!(emitted.contains_key(name), "nothing emits {name}");
     }
+    // What `ringtun report` tells of the log.
+    let told = ringtun::control::report::facts::events::EVENTS;
+    assert!(emitted.keys().map(String::as_str).eq(told), "{told:?}");
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub mod messages;
 pub mod mss;
 pub mod packets;
 pub mod replay;
+pub mod report;
 pub mod response;
 pub mod rings;
 pub mod ringtun_toml;

@@ -55,7 +55,10 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
             let path = std::path::absolute(&path).unwrap_or(path);
             vec![Subject::new(device_of(&path)?, path, Path::new(SOCKETS))]
         }
-        None => all(),
+        None => {
+            let subject = |(name, path)| Subject::new(name, path, Path::new(SOCKETS));
+            tunnels().into_iter().map(subject).collect()
+        }
     };
     let findings = doctor::examine(&subjects, args.name.is_some());
     print(&if args.json {
@@ -75,7 +78,7 @@ fn worst(findings: &[Finding]) -> Option<Severity> {
 }
 
 /// Devices that run, and files.
-fn all() -> Vec<Subject> {
+pub fn tunnels() -> BTreeMap<InterfaceName, PathBuf> {
     let mut found: BTreeMap<InterfaceName, PathBuf> = BTreeMap::new();
     for (directory, suffix) in [(SOCKETS, ".sock"), (file::DIRECTORY, ".conf")] {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -91,10 +94,7 @@ fn all() -> Vec<Subject> {
             found.insert(name, path);
         }
     }
-    let found = found.into_iter().take(TUNNELS_MAX);
-    found
-        .map(|(name, path)| Subject::new(name, path, Path::new(SOCKETS)))
-        .collect()
+    found.into_iter().take(TUNNELS_MAX).collect()
 }
 
 #[derive(Serialize)]

@@ -19,6 +19,7 @@ mod pages_help;
 mod pages_text;
 mod peer;
 mod qr;
+mod report;
 mod run;
 mod series;
 mod service;
@@ -65,6 +66,7 @@ Examples:
   ringtun top                  the same live, with rates
   ringtun io wg0 xdp           encrypted packets through AF_XDP from now on
   ringtun capture wg0 | tcpdump -r - -n
+  ringtun report wg0           what a bug report needs, without keys and names
   ringtun genkey | tee private.key | ringtun pubkey
 
 With an unmodified wg-quick:
@@ -98,6 +100,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Find out what is wrong with the machine and its tunnels, and what mends it
     Doctor(doctor::DoctorArgs),
+    /// Write what a bug report needs to one file, without keys, names and addresses
+    Report(report::ReportArgs),
     /// Print a new private key
     #[command(
         after_help = "Example:\n  umask 077; ringtun genkey | tee private.key | ringtun pubkey > public.key"
@@ -139,6 +143,7 @@ pub fn main() -> ExitCode {
         Some(Command::Capture(args)) => capture::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
+        Some(Command::Report(args)) => report::run(&args),
         Some(Command::Genkey(_)) => keys::genkey(),
         Some(Command::Genpsk(_)) => keys::genpsk(),
         Some(Command::Pubkey(_)) => keys::pubkey(),

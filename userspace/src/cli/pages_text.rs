@@ -155,7 +155,22 @@ pub fn of(page: &str) -> Extra {
         },
         "ringtun-doctor" => Extra {
             files: &[CONFIGURATION, JOURNAL],
-            see_also: &[("ringtun-check", "8"), ("ringtun-show", "8")],
+            see_also: &[
+                ("ringtun-check", "8"),
+                ("ringtun-report", "8"),
+                ("ringtun-show", "8"),
+            ],
+            ..Extra::default()
+        },
+        "ringtun-report" => Extra {
+            files: &[
+                CONFIGURATION,
+                (
+                    "./ringtun-report-NAME-DATE.txt",
+                    "The report, mode 0600. DATE is of UTC.",
+                ),
+            ],
+            see_also: &[("ringtun-doctor", "8"), ("ringtun-show", "8")],
             ..Extra::default()
         },
         "ringtun-genkey" => Extra {

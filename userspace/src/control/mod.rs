@@ -11,6 +11,7 @@
 //! * [`options`]: what a daemon is told when it starts.
 //! * [`peers`]: clients added to a file, and taken out of it.
 //! * [`quick`]: `up`, `down` and `reload`, what wg-quick does.
+//! * [`report`]: what a bug report needs, without keys and names.
 //! * [`uapi`]: what `wg` speaks.
 //! * [`wgquick`]: the files of wg-quick, `/etc/wireguard/NAME.conf`.
 //! * [`errno`]: the error numbers it speaks in.
@@ -28,5 +29,6 @@ pub mod options;
 pub mod peers;
 pub mod plane;
 pub mod quick;
+pub mod report;
 pub mod uapi;
 pub mod wgquick;

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::machine::{FIRST, Machine, far_end_with};
 
 /// The forms in which a key could be written.
-fn forms(base64: &str) -> Vec<String> {
+pub fn forms(base64: &str) -> Vec<String> {
     use base64::Engine as _;
     let engine = base64::engine::general_purpose::STANDARD;
     let bytes = engine.decode(base64).unwrap();

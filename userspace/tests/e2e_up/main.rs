@@ -1,4 +1,4 @@
-//! `ringtun up`, `down`, `reload` and `doctor`, `peer` in namespaces, with real peers at the far end.
+//! `ringtun up`, `down`, `reload` and `doctor`, `peer` and `report` in namespaces, with real peers at the far end.
 
 #[path = "../e2e/mod.rs"]
 mod e2e;
@@ -15,6 +15,7 @@ mod logs;
 mod machine;
 mod peer;
 mod reload;
+mod report;
 mod seed;
 mod service;
 mod tables;

@@ -38,6 +38,36 @@ pub enum Remedy {
     Advice(String),
 }
 
+/// Ids of all findings.
+pub const IDS: &[&str] = &[
+    "address-missing",
+    "answers-dropped",
+    "clock-behind",
+    "device-down",
+    "elsewhere",
+    "file",
+    "firewall-passed-by",
+    "forwarding-off",
+    "leftovers",
+    "loop",
+    "mtu",
+    "name-unknown",
+    "neighbour-silent",
+    "network-twice",
+    "no-answer",
+    "no-carrier",
+    "no-file",
+    "no-masquerade",
+    "no-rights",
+    "no-route",
+    "not-up",
+    "port-closed",
+    "port-taken",
+    "route-missing",
+    "tun-missing",
+    "xdp-taken",
+];
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {

@@ -1,0 +1,3 @@
+//! What the machine says, as a report tells of it.
+#![no_main]
+ringtun_fuzz::target!(report);
