@@ -30,21 +30,27 @@ pub fn run(data: &[u8]) {
     let mut sources = data.split(|byte| *byte == 0);
     let mut next = || sources.next().unwrap_or_default();
     let gathered = gathered(&mut next);
-    for (addresses, form) in [(false, Form::Text), (false, Form::Json), (true, Form::Text)] {
-        let mut key = 0;
-        let made = make(&gathered, addresses, form, || {
-            key += 1;
-            [key; 32]
-        });
-        let made = made.unwrap_or_else(|leak| panic!("{leak}"));
-        let lower = made.text.to_lowercase();
-        assert!(!lower.contains(HIDDEN), "{}", made.text);
-        assert!(!made.text.contains(&PrivateKey::from_bytes(&PRIVATE).to_base64()[..12]));
-        assert!(made.text.bytes().all(|byte| byte == b'\n' || !byte.is_ascii_control()));
-        assert_eq!(addresses, made.show == Show::Real);
-        if form == Form::Json {
-            let _: serde_json::Value = serde_json::from_str(&made.text).expect("JSON");
-        }
+    // One form an input: the second look is most of the work.
+    let (addresses, form) = match data.len() % 3 {
+        0 => (false, Form::Text),
+        1 => (false, Form::Json),
+        _ => (true, Form::Text),
+    };
+    let mut key = 0;
+    let made = make(&gathered, addresses, form, || {
+        key += 1;
+        [key; 32]
+    });
+    let made = made.unwrap_or_else(|leak| panic!("{leak}"));
+    let lower = made.text.to_lowercase();
+    assert!(!lower.contains(HIDDEN), "{}", made.text);
+    let key = PrivateKey::from_bytes(&PRIVATE).to_base64();
+    assert!(!made.text.contains(&key[..12]));
+    let printed = |byte: u8| byte == b'\n' || !byte.is_ascii_control();
+    assert!(made.text.bytes().all(printed));
+    assert_eq!(addresses, made.show == Show::Real);
+    if form == Form::Json {
+        let _: serde_json::Value = serde_json::from_str(&made.text).expect("JSON");
     }
 }
 

@@ -29,6 +29,9 @@ pub struct Arguments {
     /// Plant a bug for each target into a copy of the sources: it must be found
     #[arg(long)]
     pub planted: bool,
+    /// So few executions that the time is that of the compiler.
+    #[arg(skip)]
+    pub short: bool,
 }
 
 /// What libFuzzer said of a target.
@@ -48,6 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<String> {
         program,
         host: host()?,
         sanitizer: &arguments.sanitizer,
+        short: arguments.short,
     };
     let all = cargo_fuzz.targets()?;
     let targets: Vec<&String> = match &arguments.target {
@@ -170,6 +174,7 @@ struct CargoFuzz<'a> {
     program: PathBuf,
     host: String,
     sanitizer: &'a str,
+    short: bool,
 }
 
 impl CargoFuzz<'_> {
@@ -181,6 +186,9 @@ impl CargoFuzz<'_> {
             .env_remove("CARGO_TARGET_DIR");
         if action != "list" {
             command.args(["--sanitizer", self.sanitizer]);
+        }
+        if self.short {
+            command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
         }
         if self.sanitizer != "none" {
             // Stable compilers have the sanitizer and hide the flag.

@@ -118,7 +118,7 @@ fn first_bytes(key: &[u8; HASH_LEN]) -> [u8; 256] {
         };
         let from: Vec<u8> = range.filter(|byte| !is_kind(byte)).collect();
         let mut to = from.clone();
-        to.sort_by_key(|byte| mac(key, &[b"first", &[*byte]]));
+        to.sort_by_cached_key(|byte| mac(key, &[b"first", &[*byte]]));
         for (from, to) in from.into_iter().zip(to) {
             bytes[usize::from(from)] = to;
         }

@@ -81,7 +81,8 @@ fn run_tests(tree: &Tree, names: &[&str]) -> Result<Outcome> {
         .args(["--test", "protocol"])
         .current_dir(root)
         // That of the working tree: dependencies were compiled there.
-        .env("CARGO_TARGET_DIR", paths::target());
+        .env("CARGO_TARGET_DIR", paths::target())
+        .env("CARGO_INCREMENTAL", "1");
     let mut program = process::command(test_program(command)?);
     program.current_dir(root.join("userspace"));
     run_program(program, names)
