@@ -1,7 +1,7 @@
 //! Names of events.
 
 /// All that the sources emit: `tests/log_events.rs` compares.
-pub const EVENTS: [&str; 82] = [
+pub const EVENTS: [&str; 83] = [
     "capture_refused",
     "capture_started",
     "card_address_stale",
@@ -64,6 +64,7 @@ pub const EVENTS: [&str; 82] = [
     "uapi_set_not_published",
     "uapi_set_refused",
     "uapi_socket_stays",
+    "unconfined",
     "watchdog_untold",
     "worker_ended",
     "worker_not_woken",
