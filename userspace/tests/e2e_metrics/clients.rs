@@ -19,6 +19,7 @@ const SCRAPES: usize = 9;
 /// How much more without optimisation.
 const UNOPTIMISED: u32 = 10;
 const MEBIBYTE: u64 = 1 << 20;
+const SLOW_CLIENTS: usize = 10_000;
 /// Unread answers (32 MiB, and one more), and what making one of them takes.
 const GROWTH: u64 = 128 * MEBIBYTE;
 
@@ -105,7 +106,8 @@ fn clients_that_do_not_read_or_ask_for_nonsense_cost_bounded_memory() {
     gateway.timed();
     let before = gateway.device.process.usage().unwrap().peak;
 
-    // Many who ask and never read, and many who never finish asking.
+    // Many who ask and never read, and ten thousand who never finish asking: as many of
+    // them as the kernel lets wait.
     let unread: Vec<TcpStream> = (0..100)
         .map(|_| {
             let mut stream = gateway.connect();
@@ -115,13 +117,15 @@ fn clients_that_do_not_read_or_ask_for_nonsense_cost_bounded_memory() {
             stream
         })
         .collect();
-    let unfinished: Vec<TcpStream> = (0..50)
-        .map(|_| {
-            let mut stream = gateway.connect();
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nX: ").unwrap();
-            stream
-        })
-        .collect();
+    let slow = || {
+        let stream = TcpStream::connect_timeout(&gateway.address, Duration::from_millis(1)).ok()?;
+        (&stream).write_all(b"GET /metrics HTTP/1.1\r\nX: ").ok()?;
+        Some(stream)
+    };
+    let all = || Ok((0..SLOW_CLIENTS).filter_map(|_| slow()).collect());
+    let unfinished: Vec<TcpStream> = gateway.ns.within(all).unwrap();
+    println!("{} of {SLOW_CLIENTS} slow clients wait", unfinished.len());
+    assert!(unfinished.len() > 200);
     // `wg` is answered meanwhile: the control thread is not theirs.
     let begin = Instant::now();
     gateway

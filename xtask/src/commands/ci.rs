@@ -25,7 +25,7 @@ const STEPS: &[Step] = &[
             filter: Some("e2e_".to_owned()),
             io: Some("xdp".to_owned()),
             // Floods are of handshake messages, which go by the socket in any case.
-            without: &["e2e_xdp", "e2e_top", "e2e_flood"],
+            without: &["e2e_alerts", "e2e_xdp", "e2e_top", "e2e_flood"],
             ..test::Arguments::default()
         })
     }),

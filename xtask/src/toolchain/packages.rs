@@ -52,6 +52,7 @@ pub const TEST: &[Need] = &[
     Need::Program("resolvconf", "openresolv"),
     Need::Program("systemd-analyze", "systemd"),
     Need::Program("groff", "groff-base"),
+    Need::Program("faketime", "faketime"),
 ];
 
 /// What `interop` runs beyond [`DEMO`] and [`TEST`].
