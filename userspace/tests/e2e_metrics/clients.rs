@@ -125,7 +125,7 @@ fn clients_that_do_not_read_or_ask_for_nonsense_cost_bounded_memory() {
     let all = || Ok((0..SLOW_CLIENTS).filter_map(|_| slow()).collect());
     let unfinished: Vec<TcpStream> = gateway.ns.within(all).unwrap();
     println!("{} of {SLOW_CLIENTS} slow clients wait", unfinished.len());
-    assert!(unfinished.len() > 200);
+    assert!(unfinished.len() > 100);
     // `wg` is answered meanwhile: the control thread is not theirs.
     let begin = Instant::now();
     gateway
