@@ -7,8 +7,10 @@
 //!      └── phone: an endpoint where nobody is
 //! ```
 
+use std::fs::{self, DirBuilder};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,7 +26,7 @@ use ringtun_lab::peers::{self, Implementation};
 use ringtun_lab::prometheus::Prometheus;
 use ringtun_lab::stream::{self, Pattern, Plan};
 use ringtun_lab::tunnel::{Options, PORT};
-use ringtun_lab::{NetNs, Tunnel, ping, wait};
+use ringtun_lab::{NetNs, Tunnel, names, ping, wait};
 
 /// How long gateways and Prometheus may take to be there.
 const SOON: Duration = Duration::from_secs(60);
@@ -52,10 +54,28 @@ const RATES: [[u64; 6]; 2] = [
 const ECHO_OUTSIDE: usize = 128;
 const DATA: [u8; 4] = [4, 0, 0, 0];
 
+/// A directory for temporary files, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self> {
+        let path = std::env::temp_dir().join(names::unique("d"));
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// See the module.
 pub struct Site {
     tunnel: Tunnel,
-    directory: tempfile::TempDir,
+    directory: Scratch,
     phone: Keys,
 }
 
@@ -67,8 +87,8 @@ impl Site {
     pub fn new(ringtun: &Path) -> Result<Site> {
         let prepared =
             Implementation::Ringtun(ringtun.to_owned()).prepare(&peers::default_cache())?;
-        let directory = tempfile::tempdir()?;
-        let names = directory.path().join("names.conf");
+        let directory = Scratch::new()?;
+        let names = directory.0.join("names.conf");
         let names = names
             .to_str()
             .context("the directory for temporary files is no text")?;
@@ -99,7 +119,7 @@ impl Site {
         ];
         let sections = named
             .map(|(key, name)| format!("[Peer]\nPublicKey = {key}\n# friendly_name = {name}\n"));
-        std::fs::write(names, sections.concat())?;
+        fs::write(names, sections.concat())?;
         for at in [0, 1] {
             // Router solicitations would be drops that nobody provoked.
             let setting = format!(
@@ -116,7 +136,7 @@ impl Site {
 
     /// Where files go that live as long as it.
     pub fn directory(&self) -> &Path {
-        self.directory.path()
+        &self.directory.0
     }
 
     /// Where Prometheus runs.
