@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use ringtun::control::report::facts::host::FILES;
+use ringtun::control::report::facts::host;
 use ringtun::control::report::gathered::{Gathered, Tunnel, entries};
 use ringtun::control::report::page::{Asked, Missing};
 use ringtun::control::report::{Form, Show, make};
@@ -85,7 +85,7 @@ fn gathered<'a>(next: &mut impl FnMut() -> &'a [u8]) -> Gathered {
     Gathered {
         now: 1_795_775_445,
         root: true,
-        files: FILES.map(|path| (path, Ok(text.clone()))).into(),
+        files: host::files().map(|path| (path, Ok(text.clone()))).collect(),
         programs: vec![("ip", true), ("nft", false)],
         links,
         drivers: HashMap::from([(text.clone(), text.clone())]),

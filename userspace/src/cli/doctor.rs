@@ -10,9 +10,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::print;
+use super::tunnels::locate;
 use crate::control::doctor::{self, Finding, Severity, Subject};
 use crate::control::names::InterfaceName;
-use crate::control::quick::up::device_of;
 use crate::control::uapi::socket::DIRECTORY as SOCKETS;
 use crate::control::wgquick::file;
 
@@ -51,9 +51,8 @@ pub struct DoctorArgs {
 pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let subjects = match &args.name {
         Some(name) => {
-            let path = file::locate(name);
-            let path = std::path::absolute(&path).unwrap_or(path);
-            vec![Subject::new(device_of(&path)?, path, Path::new(SOCKETS))]
+            let (path, name) = locate(name)?;
+            vec![Subject::new(name, path, Path::new(SOCKETS))]
         }
         None => {
             let subject = |(name, path)| Subject::new(name, path, Path::new(SOCKETS));

@@ -203,6 +203,29 @@ pub fn word(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn ids_of_the_sources_are_those_of_the_list_and_of_the_guide() {
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let sources = fs::read_dir(package.join("src/control/doctor")).unwrap();
+        let mut made = BTreeSet::new();
+        for source in sources {
+            let text = fs::read_to_string(source.unwrap().path()).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let calls = text.split("Finding::new(").skip(1);
+            let ids = calls.map(|call| call.trim_start().strip_prefix('"').expect("an id"));
+            made.extend(ids.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+        }
+        assert!(made.iter().eq(IDS), "{made:?}");
+        let guide = package.join("../docs/guide/troubleshooting.md");
+        let guide = fs::read_to_string(guide).unwrap();
+        for id in IDS {
+            assert!(guide.contains(&format!("`{id}`")), "{id}");
+        }
+    }
 
     #[test]
     fn a_finding_is_a_line_of_what_lines_of_where_and_lines_of_how() {

@@ -114,8 +114,9 @@ impl Gathered {
             ask::json(Path::new("/proc/self/exe"), &words)
         });
         let log = ask::begin(log);
-        let files = super::facts::host::FILES;
-        let files = files.map(|path| (path, ask::begin(move || ask::file(Path::new(path)))));
+        let files = super::facts::host::files()
+            .map(|path| (path, ask::begin(move || ask::file(Path::new(path)))));
+        let files: Vec<_> = files.collect();
         let people = ask::begin(|| ask::file(Path::new("/etc/passwd")));
         let tunnels: Vec<Asking> = tunnels
             .iter()
@@ -137,8 +138,8 @@ impl Gathered {
             doctor: doctor.until(end),
             log: log.until(end),
             files: files
-                .map(|(path, answer)| (path, answer.until(end)))
                 .into_iter()
+                .map(|(path, answer)| (path, answer.until(end)))
                 .collect(),
             programs: PROGRAMS
                 .map(|name| (name, crate::control::quick::program::exists(name)))

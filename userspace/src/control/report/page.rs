@@ -117,21 +117,23 @@ impl Section {
         self.line(label, Fact::Many(vec![NOT_READ.into(), why.facts()]));
     }
 
-    /// Adds a table of at most `max` rows.
-    pub fn table(
+    /// Adds a table of at most `max` rows, each of one of these; of the others nothing is
+    /// made, however many there are.
+    pub fn table<T>(
         &mut self,
         name: &'static str,
         head: &'static [&'static str],
-        rows: impl IntoIterator<Item = Vec<Fact>>,
+        of: impl IntoIterator<Item = T>,
         max: usize,
+        row: impl FnMut(T) -> Vec<Fact>,
     ) {
-        let mut rows = rows.into_iter();
-        let shown = rows.by_ref().take(max).collect();
+        let mut of = of.into_iter();
+        let rows = of.by_ref().take(max).map(row).collect();
         self.items.push(Item::Table {
             name,
             head,
-            rows: shown,
-            more: rows.count(),
+            rows,
+            more: of.count(),
         });
     }
 }
@@ -311,8 +313,8 @@ mod tests {
         section.line("a longer one", true);
         section.missing("rules", Missing::Failed(Some(2)));
         let row = |number: u8| vec![number.into(), Fact::Nothing, Fact::Text(3)];
-        section.table("all", &["number", "empty", "text"], (8..12).map(row), 3);
-        section.table("none at all", &["x"], [], 3);
+        section.table("all", &["number", "empty", "text"], 8..12, 3, row);
+        section.table("none at all", &["x"], [], 3, row);
         Page {
             preface: vec!["Read it.\n"],
             sections: vec![section],

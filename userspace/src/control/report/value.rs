@@ -129,12 +129,16 @@ impl Fact {
         }
     }
 
-    /// The first `max`, and how many more there are.
+    /// What is told of the first `max`, and how many more there are.
     #[must_use]
-    pub fn first(max: usize, facts: impl IntoIterator<Item = Self>) -> Self {
-        let mut facts = facts.into_iter();
-        let mut shown: Vec<Self> = facts.by_ref().take(max).collect();
-        match facts.count() {
+    pub fn first<T>(
+        max: usize,
+        of: impl IntoIterator<Item = T>,
+        fact: impl FnMut(T) -> Self,
+    ) -> Self {
+        let mut of = of.into_iter();
+        let mut shown: Vec<Self> = of.by_ref().take(max).map(fact).collect();
+        match of.count() {
             0 => {}
             more => shown.push(Self::More(more)),
         }
@@ -275,8 +279,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_counted() {
-        let all = (1..=5_u8).map(Fact::from);
-        assert_eq!(Fact::first(3, all).to_string(), "1, 2, 3, and 2 more");
+        let first = Fact::first(3, 1..=5_u8, Fact::from);
+        assert_eq!(first.to_string(), "1, 2, 3, and 2 more");
         let json = Fact::Many(vec![true.into(), 7_u8.into(), Fact::Nothing]).json();
         assert_eq!(json.to_string(), "[true,7,null]");
     }

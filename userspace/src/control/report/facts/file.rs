@@ -39,17 +39,12 @@ pub fn section(tunnel: &Tunnel, names: &mut Pseudonyms) -> Section {
             Table::Named(name) => Fact::hidden(name),
         },
     );
-    let addresses = interface.addresses.iter();
-    let addresses: Vec<_> = addresses
-        .map(|own| names.network(own.addr, own.len))
-        .collect();
-    section.line("addresses", Fact::first(CELL_MAX, addresses));
-    let dns: Vec<_> = interface
-        .dns
-        .iter()
-        .map(|dns| names.address(*dns))
-        .collect();
-    section.line("name servers", Fact::first(CELL_MAX, dns));
+    let addresses = Fact::first(CELL_MAX, &interface.addresses, |own| {
+        names.network(own.addr, own.len)
+    });
+    section.line("addresses", addresses);
+    let dns = Fact::first(CELL_MAX, &interface.dns, |dns| names.address(*dns));
+    section.line("name servers", dns);
     section.line("search domains", interface.dns_search.len());
     let hooks = [
         ("PreUp hooks", &interface.pre_up),
@@ -62,26 +57,6 @@ pub fn section(tunnel: &Tunnel, names: &mut Pseudonyms) -> Section {
     }
     section.line("saves its configuration", interface.save_config);
     section.line("peers with names", tunnel.friendly.len());
-    let rows: Vec<Vec<Fact>> = config
-        .peers
-        .iter()
-        .map(|peer| {
-            let ranges = peer.allowed_ips.iter().take(CELL_MAX);
-            let mut ranges: Vec<Fact> = ranges.map(|range| names.prefix(*range)).collect();
-            if let Some(more) = peer.allowed_ips.len().checked_sub(CELL_MAX + 1) {
-                ranges.push(Fact::More(more + 1));
-            }
-            let endpoint = peer.endpoint.as_ref();
-            vec![
-                names.peer(&peer.public_key),
-                peer.line.into(),
-                peer.preshared_key.is_set().into(),
-                endpoint.map_or(Fact::Nothing, |endpoint| names.endpoint(endpoint)),
-                peer.keepalive.into(),
-                Fact::Many(ranges),
-            ]
-        })
-        .collect();
     let head = &[
         "peer",
         "line",
@@ -90,8 +65,19 @@ pub fn section(tunnel: &Tunnel, names: &mut Pseudonyms) -> Section {
         "keepalive",
         "allowed IPs",
     ];
-    section.table("peers", head, rows, ROWS_MAX);
-    let rows = mistakes.sorted().into_iter().map(|mistake| {
+    section.table("peers", head, &config.peers, ROWS_MAX, |peer| {
+        let endpoint = peer.endpoint.as_ref();
+        vec![
+            names.peer(&peer.public_key),
+            peer.line.into(),
+            peer.preshared_key.is_set().into(),
+            endpoint.map_or(Fact::Nothing, |endpoint| names.endpoint(endpoint)),
+            peer.keepalive.into(),
+            Fact::first(CELL_MAX, &peer.allowed_ips, |range| names.prefix(*range)),
+        ]
+    });
+    let head = &["severity", "line", "key"];
+    section.table("mistakes", head, mistakes.sorted(), ROWS_MAX, |mistake| {
         let severity = match mistake.severity {
             Severity::Error => Word::of("error"),
             Severity::Warning => Word::of("warning"),
@@ -99,6 +85,5 @@ pub fn section(tunnel: &Tunnel, names: &mut Pseudonyms) -> Section {
         let key = mistake.key.map(Word::of);
         vec![severity.into(), mistake.line.into(), key.into()]
     });
-    section.table("mistakes", &["severity", "line", "key"], rows, ROWS_MAX);
     section
 }

@@ -1,6 +1,6 @@
 //! What `ringtun doctor --json` finds: ids, not sentences.
 
-use super::{ROWS_MAX, objects, word};
+use super::{CELL_MAX, ROWS_MAX, objects, word};
 use crate::control::doctor::finding::IDS;
 use crate::control::report::gathered::Gathered;
 use crate::control::report::page::Section;
@@ -21,22 +21,18 @@ pub fn section(gathered: &Gathered, names: &mut Pseudonyms) -> Section {
             return section;
         }
     };
-    let rows: Vec<Vec<Fact>> = objects(&outcome["findings"])
-        .map(|finding| {
-            let device = finding["device"].as_str();
-            let remedies = objects(&finding["remedies"]).filter_map(|remedy| {
-                let kind = REMEDIES.into_iter().find(|kind| remedy.get(kind).is_some());
-                kind.map(|kind| Word::of(kind).into())
-            });
-            vec![
-                word(&SEVERITIES, &finding["severity"]),
-                word(IDS, &finding["id"]),
-                device.map_or(Fact::Nothing, |device| names.device(device)),
-                Fact::first(super::CELL_MAX, remedies),
-            ]
-        })
-        .collect();
     let head = &["severity", "finding", "device", "mended by"];
-    section.table("findings", head, rows, ROWS_MAX);
+    let findings = objects(&outcome["findings"]);
+    section.table("findings", head, findings, ROWS_MAX, |finding| {
+        let device = finding["device"].as_str();
+        let remedies = objects(&finding["remedies"])
+            .filter_map(|remedy| REMEDIES.into_iter().find(|kind| remedy.get(kind).is_some()));
+        vec![
+            word(&SEVERITIES, &finding["severity"]),
+            word(IDS, &finding["id"]),
+            device.map_or(Fact::Nothing, |device| names.device(device)),
+            Fact::first(CELL_MAX, remedies, |kind| Word::of(kind).into()),
+        ]
+    });
     section
 }

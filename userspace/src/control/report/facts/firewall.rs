@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::{ROWS_MAX, number, objects, word};
+use super::{number, objects, word};
 use crate::control::report::gathered::Gathered;
 use crate::control::report::page::Section;
 use crate::control::report::value::{Fact, Word};
@@ -54,10 +54,11 @@ pub fn section(gathered: &Gathered) -> Section {
     section.line("chains", of("chain").count());
     section.line("rules", of("rule").count());
     section.line("sets", of("set").chain(of("map")).count());
-    let hooked: Vec<&Json> = of("chain")
-        .filter(|chain| chain["hook"].is_string())
-        .collect();
-    let rows = hooked.iter().map(|chain| {
+    let head = &[
+        "family", "hook", "type", "priority", "policy", "rules", "that",
+    ];
+    let hooked = of("chain").filter(|chain| chain["hook"].is_string());
+    section.table("chains with hooks", head, hooked, CHAINS_MAX, |chain| {
         let own = of("rule").filter(|rule| {
             let same = |key: &str, other: &str| rule[key] == chain[other];
             same("family", "family") && same("table", "table") && same("chain", "name")
@@ -73,14 +74,10 @@ pub fn section(gathered: &Gathered) -> Section {
             statements(&rules),
         ]
     });
-    let head = &[
-        "family", "hook", "type", "priority", "policy", "rules", "that",
-    ];
-    section.table("chains with hooks", head, rows, ROWS_MAX.min(CHAINS_MAX));
     section
 }
 
-/// Chains that are looked at.
+/// Chains that are told of: for each, all rules are gone through.
 const CHAINS_MAX: usize = 64;
 /// Rules of a chain that are counted.
 const RULES_MAX: usize = 10_000;

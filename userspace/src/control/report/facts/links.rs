@@ -95,17 +95,7 @@ pub fn section(gathered: &Gathered, names: &mut Pseudonyms) -> Section {
             return section;
         }
     };
-    let mut rows = Vec::new();
-    let mut addresses = Vec::new();
-    for link in objects(links) {
-        let name = link["ifname"].as_str().unwrap_or_default();
-        let driver = gathered.drivers.get(name);
-        let driver = driver.map(|driver| Fact::among(&DRIVERS, driver));
-        rows.push(row(link, name, driver.unwrap_or(Fact::Nothing), names));
-        for info in objects(&link["addr_info"]) {
-            addresses.push(address(info, name, names));
-        }
-    }
+    let name = |link: &Json| link["ifname"].as_str().unwrap_or_default().to_owned();
     let head = &[
         "device",
         "state",
@@ -122,9 +112,17 @@ pub fn section(gathered: &Gathered, names: &mut Pseudonyms) -> Section {
         "hardware",
         "offloads to",
     ];
-    section.table("devices", head, rows, ROWS_MAX);
+    section.table("devices", head, objects(links), ROWS_MAX, |link| {
+        let driver = gathered.drivers.get(&name(link));
+        let driver = driver.map(|driver| Fact::among(&DRIVERS, driver));
+        row(link, &name(link), driver.unwrap_or(Fact::Nothing), names)
+    });
+    let addresses =
+        objects(links).flat_map(|link| objects(&link["addr_info"]).map(move |info| (link, info)));
     let head = &["device", "address", "scope", "flags"];
-    section.table("addresses", head, addresses, ROWS_MAX);
+    section.table("addresses", head, addresses, ROWS_MAX, |(link, info)| {
+        address(info, &name(link), names)
+    });
     section
 }
 
@@ -175,11 +173,10 @@ fn address(info: &Json, device: &str, names: &mut Pseudonyms) -> Vec<Fact> {
         "tentative",
     ];
     let flags = FLAGS.into_iter().filter(|flag| info[*flag] == true);
-    let flags = flags.map(|flag| Word::of(flag).into());
     vec![
         names.device(device),
         shown,
         word(&SCOPES, &info["scope"]),
-        Fact::first(CELL_MAX, flags),
+        Fact::first(CELL_MAX, flags, |flag| Word::of(flag).into()),
     ]
 }

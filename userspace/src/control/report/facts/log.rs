@@ -26,6 +26,8 @@ const LEVELS: [&str; 8] = [
 const DEVICES: [&str; 3] = ["DEVICE", "INTERFACE", "CARD"];
 /// Fields that are an address or an endpoint.
 const ADDRESSES: [&str; 6] = ["ENDPOINT", "ADDRESS", "SOURCE", "DESTINATION", "FROM", "TO"];
+/// Fields that say why.
+const REASONS: [&str; 3] = ["ERROR", "WHY", "REASON"];
 
 /// Events with their counts, and the last of them.
 #[must_use]
@@ -44,19 +46,15 @@ pub fn section(gathered: &Gathered, names: &mut Pseudonyms) -> Section {
         let repeated = text(entry, "REPEATED").and_then(|text| text.parse::<u32>().ok());
         *counts.entry(event(entry)).or_default() += u64::from(repeated.unwrap_or(1));
     }
-    let rows = counts
-        .into_iter()
-        .map(|(event, count)| vec![event.into(), count.into()]);
-    section.table("events", &["event", "times"], rows, ROWS_MAX);
-    let skip = entries.len().saturating_sub(ROWS_MAX);
-    let rows: Vec<_> = entries[skip..]
-        .iter()
-        .map(|entry| row(entry, gathered.now, names))
-        .collect();
+    let row_of = |(event, count): (Option<Word>, u64)| vec![event.into(), count.into()];
+    section.table("events", &["event", "times"], counts, ROWS_MAX, row_of);
+    let last = &entries[entries.len().saturating_sub(ROWS_MAX)..];
     let head = &[
         "s ago", "level", "event", "device", "peer", "address", "because", "repeated",
     ];
-    section.table("last lines", head, rows, ROWS_MAX);
+    section.table("last lines", head, last, ROWS_MAX, |entry| {
+        row(entry, gathered.now, names)
+    });
     section
 }
 
@@ -79,29 +77,21 @@ fn row(entry: &Json, now: u64, names: &mut Pseudonyms) -> Vec<Fact> {
         Some(event) => event.into(),
         None => text(entry, "EVENT").map_or(Fact::Nothing, Fact::hidden),
     };
-    let devices: Vec<Fact> = DEVICES
-        .iter()
-        .filter_map(|key| text(entry, key))
-        .map(|name| names.device(name))
-        .collect();
+    let of = |keys: &'static [&str]| keys.iter().filter_map(|key| text(entry, key));
+    let devices = Fact::first(CELL_MAX, of(&DEVICES), |name| names.device(name));
     let peer = text(entry, "PEER").map_or(Fact::Nothing, |key| names.key_text(key));
-    let addresses: Vec<Fact> = ADDRESSES
-        .iter()
-        .filter_map(|key| text(entry, key))
-        .map(|text| names.address_text(text))
+    let addresses = Fact::first(CELL_MAX, of(&ADDRESSES), |text| names.address_text(text));
+    let why = of(&REASONS)
+        .map(|why| Fact::phrases(&ERRORS, why))
         .collect();
-    let why = ["ERROR", "WHY", "REASON"]
-        .iter()
-        .filter_map(|key| text(entry, key));
-    let why: Vec<Fact> = why.map(|why| Fact::phrases(&ERRORS, why)).collect();
     let repeated = text(entry, "REPEATED").and_then(|text| text.parse::<u32>().ok());
     vec![
         ago.into(),
         level.into(),
         event,
-        Fact::first(CELL_MAX, devices),
+        devices,
         peer,
-        Fact::first(CELL_MAX, addresses),
+        addresses,
         Fact::Many(why),
         repeated.into(),
     ]

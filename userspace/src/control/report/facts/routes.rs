@@ -48,8 +48,6 @@ pub fn section(gathered: &Gathered, names: &mut Pseudonyms) -> Section {
                 continue;
             }
         };
-        let rows = objects(routes).filter(|route| route["table"] != "local");
-        let rows: Vec<_> = rows.map(|one| route(one, names)).collect();
         let head = &[
             "table",
             "type",
@@ -64,7 +62,8 @@ pub fn section(gathered: &Gathered, names: &mut Pseudonyms) -> Section {
             "flags",
             "next hops",
         ];
-        section.table(name, head, rows, ROWS_MAX);
+        let routes = objects(routes).filter(|route| route["table"] != "local");
+        section.table(name, head, routes, ROWS_MAX, |one| route(one, names));
     }
     for ((_, name), asked) in of.iter().zip(&gathered.rules) {
         let rules = match asked {
@@ -74,7 +73,6 @@ pub fn section(gathered: &Gathered, names: &mut Pseudonyms) -> Section {
                 continue;
             }
         };
-        let rows: Vec<_> = objects(rules).map(|one| rule(one, names)).collect();
         let head = &[
             "priority",
             "not",
@@ -87,7 +85,7 @@ pub fn section(gathered: &Gathered, names: &mut Pseudonyms) -> Section {
             "no shorter than",
             "action",
         ];
-        section.table(name, head, rows, ROWS_MAX);
+        section.table(name, head, objects(rules), ROWS_MAX, |one| rule(one, names));
     }
     section
 }
@@ -121,9 +119,7 @@ fn route(route: &Json, names: &mut Pseudonyms) -> Vec<Fact> {
     };
     let mtu = objects(&route["metrics"]).find_map(|one| one["mtu"].as_u64());
     let flags = route["flags"].as_array().into_iter().flatten();
-    let flags = flags
-        .filter_map(Json::as_str)
-        .map(|flag| Fact::among(&FLAGS, flag));
+    let flags = flags.filter_map(Json::as_str);
     let hops = route["nexthops"].as_array().map(Vec::len);
     vec![
         table(&route["table"]),
@@ -138,7 +134,7 @@ fn route(route: &Json, names: &mut Pseudonyms) -> Vec<Fact> {
         number(&route["metric"]),
         mtu.into(),
         address(&route["prefsrc"], names),
-        Fact::first(FLAGS.len(), flags),
+        Fact::first(FLAGS.len(), flags, |flag| Fact::among(&FLAGS, flag)),
         hops.into(),
     ]
 }

@@ -78,29 +78,6 @@ fn device(state: &DeviceState, now: u64, names: &mut Pseudonyms, section: &mut S
     section.line("listen port", state.listen_port);
     section.line("mark", state.fwmark);
     section.line("peers", state.peers.len());
-    let rows: Vec<Vec<Fact>> = state
-        .peers
-        .iter()
-        .map(|peer| {
-            let handshake = peer.last_handshake.secs;
-            let age = (handshake != 0).then(|| now.saturating_sub(handshake));
-            let ranges = peer.allowed_ips.iter().take(CELL_MAX);
-            let mut ranges: Vec<Fact> = ranges.map(|range| names.prefix(*range)).collect();
-            if let Some(more) = peer.allowed_ips.len().checked_sub(CELL_MAX + 1) {
-                ranges.push(Fact::More(more + 1));
-            }
-            vec![
-                names.peer(&peer.public_key),
-                peer.preshared_key.is_set().into(),
-                peer.endpoint.map_or(Fact::Nothing, |to| names.socket(to)),
-                age.into(),
-                peer.rx_bytes.into(),
-                peer.tx_bytes.into(),
-                peer.keepalive.into(),
-                Fact::Many(ranges),
-            ]
-        })
-        .collect();
     let head = &[
         "peer",
         "preshared key",
@@ -111,7 +88,20 @@ fn device(state: &DeviceState, now: u64, names: &mut Pseudonyms, section: &mut S
         "keepalive",
         "allowed IPs",
     ];
-    section.table("running peers", head, rows, ROWS_MAX);
+    section.table("running peers", head, &state.peers, ROWS_MAX, |peer| {
+        let handshake = peer.last_handshake.secs;
+        let age = (handshake != 0).then(|| now.saturating_sub(handshake));
+        vec![
+            names.peer(&peer.public_key),
+            peer.preshared_key.is_set().into(),
+            peer.endpoint.map_or(Fact::Nothing, |to| names.socket(to)),
+            age.into(),
+            peer.rx_bytes.into(),
+            peer.tx_bytes.into(),
+            peer.keepalive.into(),
+            Fact::first(CELL_MAX, &peer.allowed_ips, |range| names.prefix(*range)),
+        ]
+    });
 }
 
 fn ours(info: &DeviceInfo, names: &mut Pseudonyms, section: &mut Section) {
@@ -123,53 +113,40 @@ fn ours(info: &DeviceInfo, names: &mut Pseudonyms, section: &mut Section) {
     section.line("I/O because", Fact::phrases(&REASONS, &info.io_reason));
     section.line("I/O pending", info.io_pending);
     section.line("I/O waits for a peer", info.io_waits);
-    let by_socket = info.by_socket.iter().take(CELL_MAX);
-    let by_socket = by_socket.map(|why| vec![Fact::phrases(&REASONS, why)]);
-    section.table("endpoints by socket", &["because"], by_socket, CELL_MAX);
+    let because = |why: &String| vec![Fact::phrases(&REASONS, why)];
+    let (head, by_socket) = (&["because"], &info.by_socket);
+    section.table("endpoints by socket", head, by_socket, CELL_MAX, because);
     let metrics = info.metrics.as_deref();
     section.line(
         "metrics at",
         metrics.map_or(Fact::Nothing, |at| names.address_text(at)),
     );
-    let cards: Vec<_> = info
-        .cards
-        .iter()
-        .take(ROWS_MAX)
-        .map(|one| card(one, names))
-        .collect();
-    section.table("cards", CARD, cards, ROWS_MAX);
+    section.table("cards", CARD, &info.cards, ROWS_MAX, |one| card(one, names));
     let rings = info
         .cards
         .iter()
         .flat_map(|card| card.queues.iter().enumerate());
-    section.table("ring queues", RING, rings.map(ring), ROWS_MAX);
-    let slots = info.ring_slots.iter();
-    let slots = slots.map(|(ring, slots)| vec![Fact::among(&RINGS, ring), (*slots).into()]);
-    section.table("ring slots", &["ring", "slots"], slots, CELL_MAX);
-    let lan: Vec<_> = info
-        .lan
-        .iter()
-        .take(ROWS_MAX)
-        .map(|one| lan(one, names))
-        .collect();
+    section.table("ring queues", RING, rings, ROWS_MAX, ring);
+    let (head, slots) = (&["ring", "slots"], &info.ring_slots);
+    section.table("ring slots", head, slots, CELL_MAX, |(ring, slots)| {
+        vec![Fact::among(&RINGS, ring), (*slots).into()]
+    });
     let head = &["device", "XDP", "refused", "clamping", "forwarding"];
-    section.table("LAN devices", head, lan, ROWS_MAX);
-    let steering = info.steering.iter().map(|group| {
-        let cpus = group.cpus.iter().map(|cpu| Fact::from(*cpu));
+    section.table("LAN devices", head, &info.lan, ROWS_MAX, |one| {
+        lan(one, names)
+    });
+    let head = &["group", "processors", "refused"];
+    section.table("steering", head, &info.steering, CELL_MAX, |group| {
         let refused = group.refused.as_deref();
         vec![
             Fact::among(&GROUPS, &group.group),
-            Fact::first(CELL_MAX, cpus),
+            Fact::first(CELL_MAX, &group.cpus, |cpu| (*cpu).into()),
             refused.map_or(Fact::Nothing, |why| Fact::phrases(&REASONS, why)),
         ]
     });
-    section.table(
-        "steering",
-        &["group", "processors", "refused"],
-        steering,
-        CELL_MAX,
-    );
-    let workers = info.workers.iter().enumerate().map(|(at, worker)| {
+    let head = &["worker", "rx packets", "rx bytes", "tx packets", "tx bytes"];
+    let workers = info.workers.iter().enumerate();
+    section.table("workers", head, workers, ROWS_MAX, |(at, worker)| {
         let counts = [
             worker.rx_packets,
             worker.rx_bytes,
@@ -179,18 +156,17 @@ fn ours(info: &DeviceInfo, names: &mut Pseudonyms, section: &mut Section) {
         let counts = counts.into_iter().map(Fact::from);
         std::iter::once(at.into()).chain(counts).collect()
     });
-    let head = &["worker", "rx packets", "rx bytes", "tx packets", "tx bytes"];
-    section.table("workers", head, workers, ROWS_MAX);
-    let queues = info.queues.iter().map(|(name, queue)| {
+    let head = &["queue", "length", "capacity"];
+    section.table("queues", head, &info.queues, CELL_MAX, |(name, queue)| {
         vec![
             Fact::among(&QUEUES, name),
             queue.length.into(),
             queue.capacity.into(),
         ]
     });
-    section.table("queues", &["queue", "length", "capacity"], queues, CELL_MAX);
     let drops = info.drops.iter().filter(|(_, count)| **count > 0);
-    let drops = drops.map(|(reason, count)| {
+    let head = &["reason", "packets"];
+    section.table("drops", head, drops, ROWS_MAX, |(reason, count)| {
         let known = DropReason::ALL
             .iter()
             .find(|known| known.label() == *reason);
@@ -200,7 +176,6 @@ fn ours(info: &DeviceInfo, names: &mut Pseudonyms, section: &mut Section) {
             (*count).into(),
         ]
     });
-    section.table("drops", &["reason", "packets"], drops, ROWS_MAX);
     let verdicts: Vec<&'static str> = Verdict::ALL.iter().map(|one| one.label()).collect();
     let classes: Vec<&'static str> = Class::ALL.iter().map(|one| one.label()).collect();
     counts(section, "XDP verdicts", &verdicts, &info.verdicts);
@@ -214,15 +189,15 @@ fn counts(
     known: &[&'static str],
     all: &BTreeMap<String, CountInfo>,
 ) {
-    let rows = all.iter().filter(|(_, count)| count.packets > 0);
-    let rows = rows.map(|(label, count)| {
+    let all = all.iter().filter(|(_, count)| count.packets > 0);
+    let head = &["name", "packets", "bytes"];
+    section.table(name, head, all, ROWS_MAX, |(label, count)| {
         vec![
             Fact::among(known, label),
             count.packets.into(),
             count.bytes.into(),
         ]
     });
-    section.table(name, &["name", "packets", "bytes"], rows, ROWS_MAX);
 }
 
 const CARD: &[&str] = &["device", "XDP", "transfer", "frame size", "queues"];
