@@ -6,39 +6,29 @@
 #![cfg(ringtun_bpf)]
 
 mod e2e;
+#[path = "e2e/initiations.rs"]
+mod initiations;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use ringtun::crypto::PublicKey;
-use ringtun::tunnel::cookie;
-use ringtun_lab::capture::Capture;
 use ringtun_lab::flood::{self, Flood, Target};
 use ringtun_lab::keys::Keys;
 use ringtun_lab::link::Middle;
 use ringtun_lab::prometheus::Prometheus;
 use ringtun_lab::registry::{self, FileGuard};
-use ringtun_lab::stream::Pattern;
 use ringtun_lab::tunnel::{Options, PORT};
-use ringtun_lab::{NetNs, Process, Tunnel, names, ping, tools, wait};
+use ringtun_lab::{NetNs, Process, Tunnel, names, tools, wait};
+
+use initiations::{INITIATION, initiations};
 
 /// How long to wait for what must come, on a machine whose processors are taken. An initiator
 /// gives up after 90 s.
 const SOON: Duration = Duration::from_secs(180);
-/// Between two packets that are wrong: a hundred a second, where the rules ask for ten.
-const APART: Duration = Duration::from_millis(10);
-/// `struct message_initiation`: 116 bytes, MAC1 over them, MAC2.
-const MAC1_AT: usize = 116;
-const INITIATION: usize = 148;
 /// A data packet of 32 bytes for a session that is not there.
 const UNKNOWN: [u8; 32] = {
     let mut packet = [0xff; 32];
@@ -48,11 +38,8 @@ const UNKNOWN: [u8; 32] = {
     packet[3] = 0;
     packet
 };
-/// Alerts whose cause cannot be had here.
-const OUT_OF_REACH: [&str; 1] = [
-    // A system call of AF_XDP that fails for no reason of the device.
-    "RingtunRingFailed",
-];
+/// Its cause cannot be had here: a system call of AF_XDP that fails for no reason of the device.
+const OUT_OF_REACH: &str = "RingtunRingFailed";
 
 fn packaged(file: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -112,6 +99,11 @@ impl<'a> Third<'a> {
     }
 }
 
+/// In PromQL.
+fn firing(alert: &str) -> String {
+    format!("ALERTS{{alertname=\"{alert}\", alertstate=\"firing\"}}")
+}
+
 struct Watcher<'a> {
     prometheus: Prometheus<'a>,
     /// Alerts that fired.
@@ -120,15 +112,13 @@ struct Watcher<'a> {
 
 impl Watcher<'_> {
     fn firing(&self, alert: &str) -> bool {
-        let all = format!("ALERTS{{alertname=\"{alert}\", alertstate=\"firing\"}}");
-        !self.prometheus.query(&all).unwrap().is_empty()
+        !self.prometheus.query(&firing(alert)).unwrap().is_empty()
     }
 
     /// Waits for all of them, or for the end of all of them.
     #[track_caller]
     fn until(&self, alerts: &[&str], fire: bool) {
         for alert in alerts {
-            self.fired.borrow_mut().insert((*alert).to_owned());
             let what = format!("{alert} {}", if fire { "to fire" } else { "to end" });
             let waited = wait::until(&what, SOON, || {
                 Ok((self.firing(alert) == fire).then_some(()))
@@ -136,6 +126,9 @@ impl Watcher<'_> {
             if let Err(error) = waited {
                 let all = self.prometheus.query("ALERTS").unwrap();
                 panic!("{error:#}: {all:#?}\n{}", self.prometheus.output());
+            }
+            if fire {
+                self.fired.borrow_mut().insert((*alert).to_owned());
             }
         }
     }
@@ -152,56 +145,6 @@ impl Watcher<'_> {
     }
 }
 
-/// Something that is done again and again, until dropped.
-struct Repeated {
-    ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Repeated {
-    fn start(again: impl Fn() + Send + 'static) -> Self {
-        let ended = Arc::new(AtomicBool::new(false));
-        let its = Arc::clone(&ended);
-        let thread = thread::spawn(move || {
-            while !its.load(Ordering::Relaxed) {
-                again();
-                // The pace is what is asked for here, not an event.
-                thread::sleep(APART);
-            }
-        });
-        Self {
-            ended,
-            thread: Some(thread),
-        }
-    }
-}
-
-impl Drop for Repeated {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Initiations that pass MAC1 and cost a Diffie-Hellman, from as many addresses.
-fn initiations(target: &Target, public: &str) -> Vec<Vec<u8>> {
-    let public: [u8; 32] = STANDARD.decode(public).unwrap().try_into().unwrap();
-    let key = cookie::mac1_key(&PublicKey::from_bytes(public));
-    let mut random = Pattern::new(8);
-    let one = |number: u32| {
-        let mut message = [0; INITIATION];
-        random.fill(&mut message[..MAC1_AT]);
-        message[..4].copy_from_slice(&[1, 0, 0, 0]);
-        let mac1 = ringtun::crypto::hash::mac(&key, &[&message[..MAC1_AT]]);
-        message[MAC1_AT..MAC1_AT + 16].copy_from_slice(&mac1);
-        let [_, _, high, low] = number.to_be_bytes();
-        flood::frame(target, Ipv4Addr::new(10, 66, high, low), 1024, &message)
-    };
-    (0..20_000).map(one).collect()
-}
-
 /// What makes a program believe that it is a minute and a half ago.
 fn minute_and_a_half_ago() -> [(&'static str, String); 3] {
     let libraries = fs::read_dir("/usr/lib").unwrap().flatten();
@@ -213,17 +156,6 @@ fn minute_and_a_half_ago() -> [(&'static str, String); 3] {
         // Timers go on as they are.
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
     ]
-}
-
-/// A data packet on its way from end 0 to end 1.
-fn data_packet(tunnel: &Tunnel) -> Vec<u8> {
-    let hop = tunnel.pair.middle.as_ref().unwrap();
-    let filter = format!("udp and src host {}", tunnel.pair.ends[0].v4);
-    let capture = Capture::start_filtered(&hop.ns, &hop.devices[0], &filter).unwrap();
-    ping::expect_all(tunnel.ns(0), Tunnel::inside_v4(1).into(), 3).unwrap();
-    let seen = capture.finish().unwrap();
-    let packet = seen.udp(PORT).find(|payload| payload[0] == 4);
-    packet.expect("a data packet").to_vec()
 }
 
 #[test]
@@ -290,36 +222,38 @@ fn each_alert_fires_by_its_cause_and_is_resolved_when_that_goes() {
             &format!("peer {silent} allowed-ips 10.78.0.9/32 endpoint {to}:9"),
         )
         .unwrap();
-    let inside = left
-        .udp(SocketAddr::new(Tunnel::inside_v4(0).into(), 0))
-        .unwrap();
+    let inside = SocketAddr::new(Tunnel::inside_v4(0).into(), 0);
+    let inside = left.udp(inside).unwrap();
     inside.send_to(b"x", "10.78.0.9:9").unwrap();
 
-    // Packets from outside, a hundred a second of each.
-    let old = data_packet(&tunnel);
+    // From outside: what is wrong, a hundred a second of each, and floods.
+    let target = Target {
+        hardware: flood::hardware_address(right, &tunnel.pair.ends[1].device).unwrap(),
+        address: to,
+        port: PORT,
+    };
+    let frame = |payload: &[u8]| flood::frame(&target, Ipv4Addr::new(10, 66, 0, 1), 1024, payload);
+    let old = tunnel.echo_outside().unwrap();
     let mut nonsense = [0; INITIATION];
     nonsense[0] = 1;
-    let socket = left
-        .udp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0))
-        .unwrap();
-    let listens = SocketAddr::new(to.into(), PORT);
-    let wrong = [
+    let wrong = [&old[..], &nonsense, &UNKNOWN].map(frame).to_vec();
+    let of_wrong = &[
         "RingtunDrops",
         "RingtunReplayBurst",
         "RingtunHandshakesRefused",
     ];
-    let traffic = Cell::new(None);
-    let send = move || {
-        for packet in [&old[..], &nonsense, &UNKNOWN] {
-            // Refused where a buffer is full is as good as lost.
-            let _ = socket.send_to(packet, listens);
-        }
-    };
-    watcher.fire_between(
-        &wrong,
-        || traffic.set(Some(Repeated::start(send))),
-        || drop(traffic.take()),
-    );
+    let hostile = initiations(&target, &tunnel.keys[1].public, 20_000);
+    let data = vec![frame(&UNKNOWN)];
+    for (alerts, frames, rate) in [
+        (&of_wrong[..], wrong, 300),
+        (&["RingtunUnderLoad"], hostile, 20_000),
+        (&["RingtunRingFull"], data, 300_000),
+    ] {
+        let flood = Cell::new(None);
+        let start = || Flood::start(&hop.ns, &hop.devices[1], frames, rate).unwrap();
+        let begin = || flood.set(Some(start()));
+        watcher.fire_between(alerts, begin, || drop(flood.take()));
+    }
 
     // What comes back is lost.
     let lossy = format!(
@@ -330,44 +264,13 @@ fn each_alert_fires_by_its_cause_and_is_resolved_when_that_goes() {
         let said = hop.ns.run_with_input("nft", ["-f", "-"], text.as_bytes());
         said.unwrap();
     };
-    let _traffic = Repeated::start(move || {
-        let to = SocketAddr::new(Tunnel::inside_v4(1).into(), 9);
-        let _ = inside.send_to(b"x", to);
-    });
+    let inside = Tunnel::inside_v4(1).to_string();
+    let _traffic = left.start("ping", ["-q", "-i", "0.05", &inside]).unwrap();
     watcher.fire_between(
         &["RingtunOneWay"],
         || nft(&lossy),
         || nft("delete table netdev t\n"),
     );
-
-    // Floods.
-    let target = Target {
-        hardware: flood::hardware_address(right, &tunnel.pair.ends[1].device).unwrap(),
-        address: to,
-        port: PORT,
-    };
-    let data = vec![flood::frame(
-        &target,
-        Ipv4Addr::new(10, 66, 0, 1),
-        1024,
-        &UNKNOWN,
-    )];
-    let hostile = initiations(&target, &tunnel.keys[1].public);
-    for (alert, frames, rate) in [
-        ("RingtunUnderLoad", hostile, 20_000),
-        ("RingtunRingFull", data, 300_000),
-    ] {
-        let flood = Cell::new(None);
-        watcher.fire_between(
-            &[alert],
-            || {
-                flood.set(Some(
-                    Flood::start(&hop.ns, &hop.devices[1], frames, rate).unwrap(),
-                ))
-            },
-            || drop(flood.take()),
-        );
-    }
 
     let set = |ns: &NetNs, link: &str, state: &str| {
         ns.ip(&format!("link set {link} {state}\n")).unwrap();
@@ -417,14 +320,11 @@ fn each_alert_fires_by_its_cause_and_is_resolved_when_that_goes() {
     }
     watcher.until(&nobody, false);
 
-    // It tells of giving up for a while.
+    // Whether it did, as it tells of giving up for a while only.
     let failing = "RingtunHandshakesFailing";
-    let all = format!("ALERTS{{alertname=\"{failing}\", alertstate=\"firing\"}}");
+    let ever = format!("present_over_time({}[1h])", firing(failing));
     wait::until("handshakes to have failed", SOON, || {
-        let ever = watcher
-            .prometheus
-            .query(&format!("present_over_time({all}[1h])"))?;
-        Ok((!ever.is_empty()).then_some(()))
+        Ok((!watcher.prometheus.query(&ever)?.is_empty()).then_some(()))
     })
     .unwrap();
     watcher.until(&[failing], false);
@@ -434,6 +334,6 @@ fn each_alert_fires_by_its_cause_and_is_resolved_when_that_goes() {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- alert: "));
     let mut fired = watcher.fired.take();
-    fired.extend(OUT_OF_REACH.map(str::to_owned));
+    fired.extend([failing, OUT_OF_REACH].map(str::to_owned));
     assert_eq!(fired, alerts.map(str::to_owned).collect());
 }

@@ -2,28 +2,24 @@
 //! not exist.
 
 mod e2e;
+#[path = "e2e/initiations.rs"]
+mod initiations;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use ringtun::crypto::PublicKey;
-use ringtun::tunnel::cookie;
 use ringtun_lab::capture::Capture;
 use ringtun_lab::flood::{self, Flood, Target};
 use ringtun_lab::keys::Keys;
 use ringtun_lab::link::{Middle, veth};
 use ringtun_lab::peers::local::Device;
-use ringtun_lab::stream::Pattern;
 use ringtun_lab::tunnel::{Options, PORT};
 use ringtun_lab::{NetNs, Tunnel, names, ping, scrape, tools};
 
+use initiations::{INITIATION, initiations};
+
 const RATE: u64 = 50_000;
 const LENGTH: Duration = Duration::from_secs(30);
-/// `struct message_initiation`: 116 bytes, MAC1 over them, MAC2.
-const MAC1_AT: usize = 116;
-const INITIATION: usize = 148;
 /// How long to wait for what must come, on a machine whose processors are taken.
 const SOON: Duration = Duration::from_secs(60);
 /// What must be left of the transfer. Generator, router and both gateways share the machine's
@@ -33,30 +29,6 @@ const LEFT: f64 = 0.4;
 /// machine) and the next one, 5 s later, shows it: measured 5.1 s. Else it tries again every 5 s.
 const NEWCOMER: Duration = Duration::from_secs(16);
 const MEBIBYTE: u64 = 1 << 20;
-
-/// Initiations that pass MAC1 and fail after a Diffie-Hellman, from as many addresses; one in four
-/// with a MAC2.
-fn initiations(target: &Target, public: &str, count: u32) -> Vec<Vec<u8>> {
-    let public: [u8; 32] = STANDARD.decode(public).unwrap().try_into().unwrap();
-    let key = cookie::mac1_key(&PublicKey::from_bytes(public));
-    let mut random = Pattern::new(8);
-    (0..count)
-        .map(|number| {
-            let mut message = [0; INITIATION];
-            random.fill(&mut message[..MAC1_AT]);
-            message[..4].copy_from_slice(&[1, 0, 0, 0]);
-            let mac1 = ringtun::crypto::hash::mac(&key, &[&message[..MAC1_AT]]);
-            message[MAC1_AT..MAC1_AT + 16].copy_from_slice(&mac1);
-            if number.is_multiple_of(4) {
-                // Made up: it must not pass for a proof of address.
-                random.fill(&mut message[MAC1_AT + 16..]);
-            }
-            let [_, _, high, low] = number.to_be_bytes();
-            let port = 1024 + (number % 50_000) as u16;
-            flood::frame(target, Ipv4Addr::new(10, 66, high, low), port, &message)
-        })
-        .collect()
-}
 
 /// The rate in Mbit/s of an interval line of iperf3, and when the interval began.
 fn interval(line: &str) -> Option<(f64, f64)> {

@@ -13,6 +13,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -167,7 +168,8 @@ impl Directory {
         let path = std::env::temp_dir().join(crate::names::unique("d"));
         register(Entry::Directory(path.clone()))?;
         let directory = Directory(path);
-        fs::create_dir(&directory.0).with_context(|| format!("{}", directory.0.display()))?;
+        let made = fs::DirBuilder::new().mode(0o700).create(&directory.0);
+        made.with_context(|| format!("{}", directory.0.display()))?;
         Ok(directory)
     }
 

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
+use crate::capture::Capture;
 use crate::keys::Keys;
 use crate::link::{End, Middle};
 use crate::peers::Prepared;
@@ -15,6 +16,10 @@ use crate::{NetNs, Pair, link, names, ping};
 pub const MTU: u32 = 1420;
 /// The listen port of both ends.
 pub const PORT: u16 = 51820;
+/// An echo request of 56 bytes inside: IPv4, padding, header and tag.
+const ECHO_OUTSIDE: usize = 128;
+/// The type of a data packet.
+const DATA: [u8; 4] = [4, 0, 0, 0];
 
 /// Two ends with a device each.
 #[derive(Debug)]
@@ -168,6 +173,23 @@ impl Tunnel {
     pub fn show(&self, at: usize, what: &str) -> Result<String> {
         self.ns(at)
             .run("wg", ["show", &self.devices[at].name, what])
+    }
+
+    /// An echo request from end 0 to end 1 as it was outside, on the hop in the middle: a
+    /// data packet, to be sent again.
+    ///
+    /// # Errors
+    /// There is no hop, or nobody answers.
+    pub fn echo_outside(&self) -> Result<Vec<u8>> {
+        let hop = self.pair.middle.as_ref().context("no hop")?;
+        let filter = format!("udp and src host {} and less 200", self.pair.ends[0].v4);
+        let capture = Capture::start_filtered(&hop.ns, &hop.devices[0], &filter)?;
+        ping::expect_all(self.ns(0), Tunnel::inside_v4(1).into(), 3)?;
+        let seen = capture.finish()?;
+        let echo = seen
+            .udp(PORT)
+            .find(|payload| payload.len() == ECHO_OUTSIDE && payload.starts_with(&DATA));
+        Ok(echo.context("no echo request outside")?.to_vec())
     }
 
     /// Pings from end `at` until the other answers; the time that took.

@@ -7,10 +7,9 @@
 //!      └── phone: an endpoint where nobody is
 //! ```
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,15 +17,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use ringtun::crypto::{PublicKey, hash};
 use ringtun::tunnel::cookie;
-use ringtun_lab::capture::Capture;
 use ringtun_lab::flood::{self, Flood, Target};
 use ringtun_lab::keys::Keys;
 use ringtun_lab::link::{Hop, Middle};
 use ringtun_lab::peers::{self, Implementation};
 use ringtun_lab::prometheus::Prometheus;
+use ringtun_lab::registry::Directory;
 use ringtun_lab::stream::{self, Pattern, Plan};
 use ringtun_lab::tunnel::{Options, PORT};
-use ringtun_lab::{NetNs, Tunnel, names, ping, wait};
+use ringtun_lab::{NetNs, Tunnel, wait};
 
 /// How long gateways and Prometheus may take to be there.
 const SOON: Duration = Duration::from_secs(60);
@@ -50,32 +49,11 @@ const RATES: [[u64; 6]; 2] = [
         2_000_000, 3_000_000, 2_500_000, 8_000_000, 5_000_000, 3_000_000,
     ],
 ];
-/// An echo request of 56 bytes inside: IPv4, padding, header and tag.
-const ECHO_OUTSIDE: usize = 128;
-const DATA: [u8; 4] = [4, 0, 0, 0];
-
-/// A directory for temporary files, removed at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(names::unique("d"));
-        let made = DirBuilder::new().mode(0o700).create(&path);
-        made.with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// See the module.
 pub struct Site {
     tunnel: Tunnel,
-    directory: Scratch,
+    directory: Directory,
     phone: Keys,
 }
 
@@ -87,8 +65,8 @@ impl Site {
     pub fn new(ringtun: &Path) -> Result<Site> {
         let prepared =
             Implementation::Ringtun(ringtun.to_owned()).prepare(&peers::default_cache())?;
-        let directory = Scratch::new()?;
-        let names = directory.0.join("names.conf");
+        let directory = Directory::new()?;
+        let names = directory.path().join("names.conf");
         let names = names
             .to_str()
             .context("the directory for temporary files is no text")?;
@@ -136,7 +114,7 @@ impl Site {
 
     /// Where files go that live as long as it.
     pub fn directory(&self) -> &Path {
-        &self.directory.0
+        self.directory.path()
     }
 
     /// Where Prometheus runs.
@@ -206,7 +184,7 @@ impl Site {
         // The pace is what is asked for here, not an event.
         let until = |then: Instant| thread::sleep(then.saturating_duration_since(Instant::now()));
         until(at(0.15));
-        let echo = self.echo()?;
+        let echo = self.tunnel.echo_outside()?;
         let nobody = self.tunnel.pair.ends[1].v4;
         self.tunnel.set(
             0,
@@ -227,22 +205,6 @@ impl Site {
         drop(flood);
         until(at(1.0));
         Ok(())
-    }
-
-    /// A data packet from berlin as it is outside, to be sent again.
-    fn echo(&self) -> Result<Vec<u8>> {
-        let hop = self.hop()?;
-        let filter = format!(
-            "udp and src host {} and less 200",
-            self.tunnel.pair.ends[0].v4
-        );
-        let capture = Capture::start_filtered(&hop.ns, &hop.devices[0], &filter)?;
-        ping::expect_all(self.tunnel.ns(0), Tunnel::inside_v4(1).into(), 3)?;
-        let seen = capture.finish()?;
-        let echo = seen
-            .udp(PORT)
-            .find(|payload| payload.len() == ECHO_OUTSIDE && payload.starts_with(&DATA));
-        Ok(echo.context("no echo request outside")?.to_vec())
     }
 
     /// A burst of packets that are dropped, each kind for its reason.

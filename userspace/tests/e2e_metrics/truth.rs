@@ -4,7 +4,6 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use ringtun_lab::capture::Capture;
 use ringtun_lab::link::Middle;
 use ringtun_lab::prometheus::Prometheus;
 use ringtun_lab::stream::{self, Plan};
@@ -14,9 +13,6 @@ use tempfile::TempDir;
 
 use crate::{ALL_FAMILIES, SOON, e2e, packaged, packaging};
 
-/// An echo request of 56 bytes inside: IPv4, padding, header and tag.
-const ECHO_OUTSIDE: usize = 128;
-const DATA: [u8; 4] = [4, 0, 0, 0];
 /// Of an initiation, `struct message_initiation`.
 const INITIATION: usize = 148;
 
@@ -156,21 +152,11 @@ fn the_truth(io: &str) {
         stream::transfer(tunnel.ns(at), tunnel.ns(1 - at), address, &plan).unwrap();
     }
 
-    // A data packet, to be sent again.
-    let hop = tunnel.pair.middle.as_ref().unwrap();
-    let filter = format!("udp and src host {}", tunnel.pair.ends[0].v4);
-    let capture = Capture::start_filtered(&hop.ns, &hop.devices[0], &filter).unwrap();
-    ping::expect_all(tunnel.ns(0), there.into(), 3).unwrap();
-    let seen = capture.finish().unwrap();
-    let echo = seen
-        .udp(PORT)
-        .find(|payload| payload.len() == ECHO_OUTSIDE && payload.starts_with(&DATA))
-        .expect("an echo request outside");
-
     // Drops, each for its reason.
-    let mut unknown = echo.to_vec();
+    let echo = tunnel.echo_outside().unwrap();
+    let mut unknown = echo.clone();
     unknown[4..8].copy_from_slice(&[0xff; 4]);
-    let mut forged = echo.to_vec();
+    let mut forged = echo.clone();
     *forged.last_mut().unwrap() ^= 1;
     let mut initiation = [0; INITIATION];
     initiation[0] = 1;
@@ -184,7 +170,7 @@ fn the_truth(io: &str) {
     watched.outside(&initiation, 3);
     watched.outside(&unknown, 6);
     watched.outside(&forged, 2);
-    watched.outside(echo, 4);
+    watched.outside(&echo, 4);
     watched.inside(Tunnel::inside_v4(0), Ipv4Addr::new(10, 78, 0, 99), 7);
     watched.inside(stranger, there, 5);
     for (of, reason, count) in [
